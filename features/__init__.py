@@ -1,0 +1,1 @@
+"""Facts and what they say: contract, importers, store, simulator, feature families."""

@@ -1,0 +1,441 @@
+"""The ledger contract: tables, columns, units, and the checks that guard them.
+
+A :class:`Ledger` is a set of dated facts about customers who buy on credit. Two dates belong to
+each fact: when it happened (``issued_on``, ``settled_on``…) and ``recorded_at``, when we knew.
+Money is in integer cents of the ledger's one base currency; the amount and the currency of the
+source are kept beside it. :func:`check` never drops a row: what breaks a rule comes back among
+the rejects, with the name of the rule.
+
+Conventions: ``_on`` is a date, ``_at`` a UTC instant without a zone, ``_cents`` money, ``_rate`` a
+share in 0–1. Amounts are positive; the ``kind`` of a settlement says which way it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+SETTLEMENT_KINDS = ("payment", "credit_note", "write_off", "reversal")
+INSOLVENCY_KINDS = (
+    "safeguard",
+    "reorganisation",
+    "liquidation",
+)  # sauvegarde, redressement, liquidation
+EARLIEST, LATEST = pd.Timestamp("1990-01-01"), pd.Timestamp("2100-01-01")
+
+
+class LedgerError(ValueError):
+    """The ledger as a whole cannot be read; the message says what, where, how many, the first."""
+
+
+def _identifier(meaning: str, *, nullable: bool = False) -> pa.Column:
+    not_blank = pa.Check(lambda s: s.str.strip() != "", error="blank_identifier")
+    return pa.Column("str", not_blank, nullable=nullable, description=meaning)
+
+
+def _text(meaning: str) -> pa.Column:
+    return pa.Column("str", nullable=True, description=meaning)
+
+
+def _date(meaning: str, *, nullable: bool = False) -> pa.Column:
+    in_range = pa.Check.in_range(EARLIEST, LATEST, error="date_out_of_range")
+    return pa.Column("datetime64[ns]", in_range, nullable=nullable, description=meaning)
+
+
+def _instant(meaning: str) -> pa.Column:
+    in_range = pa.Check.in_range(EARLIEST, LATEST, error="date_out_of_range")
+    return pa.Column("datetime64[ns]", in_range, description=meaning)
+
+
+def _cents(meaning: str) -> pa.Column:
+    return pa.Column("int64", pa.Check.gt(0, error="amount_not_positive"), description=meaning)
+
+
+def _signed_cents(meaning: str) -> pa.Column:
+    return pa.Column("Int64", nullable=True, description=meaning)
+
+
+def _one_of(kinds: tuple[str, ...], meaning: str) -> pa.Column:
+    return pa.Column("str", pa.Check.isin(kinds, error="unknown_kind"), description=meaning)
+
+
+def _after(later: str, earlier: str, error: str) -> pa.Check:
+    def holds(rows: pd.DataFrame) -> pd.Series:
+        return (rows[later] >= rows[earlier]) | rows[later].isna() | rows[earlier].isna()
+
+    return pa.Check(holds, error=error)
+
+
+_RECORDED = {
+    "recorded_at": _instant("when we knew, UTC"),
+    "recorded_assumed": pa.Column(
+        "bool", description="recorded_at was not given: the fact's own date"
+    ),
+}
+_ORIGINAL = {
+    "original_amount": _text("amount as written in the source, in original_currency"),
+    "original_currency": _text("ISO 4217 code of the source's amount"),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of facts: its key, the date of its fact, and its columns with their checks."""
+
+    key: str
+    happened_on: str | None
+    schema: pa.DataFrameSchema
+    refers_to: tuple[str, ...] = field(default=())
+
+    @property
+    def columns(self) -> list[str]:
+        """Column names, in order."""
+        return list(self.schema.columns)
+
+
+def _table(
+    key: str,
+    happened_on: str | None,
+    columns: dict[str, pa.Column],
+    *,
+    refers_to: tuple[str, ...] = (),
+    checks: list[pa.Check] | None = None,
+) -> Table:
+    schema = pa.DataFrameSchema(columns, checks=checks or [], strict=True)
+    return Table(key, happened_on, schema, refers_to)
+
+
+TABLES: dict[str, Table] = {
+    "customers": _table(
+        "customer_id",
+        None,
+        {
+            "customer_id": _identifier("the seller's own number for the customer"),
+            "name": _text("company name"),
+            "country": _text("ISO 3166 alpha-2"),
+            "sector": _text("activity code, NAF/NACE or the seller's own"),
+            "is_natural_person": pa.Column("bool", description="sole trader, natural person"),
+            **_RECORDED,
+        },
+    ),
+    "invoices": _table(
+        "invoice_id",
+        "issued_on",
+        {
+            "invoice_id": _identifier("the invoice's number, unique in the ledger"),
+            "customer_id": _identifier("who owes it"),
+            "issued_on": _date("date of the invoice"),
+            "due_on": _date("last day to pay it in time"),
+            "amount_cents": _cents("amount, tax included, > 0"),
+            **_ORIGINAL,
+            **_RECORDED,
+        },
+        refers_to=("customers",),
+        checks=[_after("due_on", "issued_on", "due_before_issue")],
+    ),
+    "settlements": _table(
+        "settlement_id",
+        "settled_on",
+        {
+            "settlement_id": _identifier("unique; made from the content when absent"),
+            "customer_id": _identifier("who paid or was credited"),
+            "invoice_id": _identifier("null for unallocated cash", nullable=True),
+            "kind": _one_of(SETTLEMENT_KINDS, "what settles; a reversal re-opens"),
+            "settled_on": _date("value date: the day of the bank line or of the credit note"),
+            "amount_cents": _cents("amount, > 0 whatever the kind"),
+            **_ORIGINAL,
+            **_RECORDED,
+        },
+        refers_to=("customers", "invoices"),
+    ),
+    "disputes": _table(
+        "dispute_id",
+        "opened_on",
+        {
+            "dispute_id": _identifier("unique in the ledger"),
+            "customer_id": _identifier("who disputes"),
+            "invoice_id": _identifier("the disputed invoice"),
+            "opened_on": _date("first day of the dispute"),
+            "closed_on": _date("last day, known on that day; null while open", nullable=True),
+            **_RECORDED,
+        },
+        refers_to=("customers", "invoices"),
+        checks=[_after("closed_on", "opened_on", "closed_before_opened")],
+    ),
+    "insurance_covers": _table(
+        "cover_id",
+        "starts_on",
+        {
+            "cover_id": _identifier("the insurer's decision"),
+            "customer_id": _identifier("the named buyer"),
+            "starts_on": _date("first day covered"),
+            "ends_on": _date("last day covered; null while it runs", nullable=True),
+            "amount_cents": pa.Column(
+                "int64",
+                pa.Check.ge(0, error="amount_negative"),
+                description="limit; 0 is a refusal",
+            ),
+            "insured_rate": pa.Column(
+                "float64",
+                pa.Check.in_range(0, 1, error="rate_outside_0_1"),
+                description="insured share",
+            ),
+            **_RECORDED,
+        },
+        refers_to=("customers",),
+        checks=[_after("ends_on", "starts_on", "ends_before_start")],
+    ),
+    "insolvency_events": _table(
+        "event_id",
+        "opened_on",
+        {
+            "event_id": _identifier("the notice"),
+            "customer_id": _identifier("the debtor"),
+            "kind": _one_of(INSOLVENCY_KINDS, "safeguard, reorganisation or liquidation"),
+            "opened_on": _date("date of the judgment"),
+            **_RECORDED,
+        },
+        refers_to=("customers",),
+    ),
+    "financial_statements": _table(
+        "statement_id",
+        "published_on",
+        {
+            "statement_id": _identifier("the filing"),
+            "customer_id": _identifier("whose accounts"),
+            "closed_on": _date("last day of the financial year"),
+            "published_on": _date("first day anybody could read it"),
+            "revenue_cents": _signed_cents("turnover of the year"),
+            "operating_income_cents": _signed_cents("résultat d'exploitation"),
+            "net_income_cents": _signed_cents("résultat net"),
+            "total_assets_cents": _signed_cents("total de l'actif"),
+            "equity_cents": _signed_cents("capitaux propres"),
+            "financial_debt_cents": _signed_cents("dettes financières"),
+            "current_assets_cents": _signed_cents("actif circulant"),
+            "current_liabilities_cents": _signed_cents("passif à moins d'un an"),
+            **_RECORDED,
+        },
+        refers_to=("customers",),
+        checks=[_after("published_on", "closed_on", "published_before_closed")],
+    ),
+}
+
+Rule = Callable[[pd.DataFrame, Table], pd.DataFrame]
+REJECT_COLUMNS = ["table", "row", "column", "reason"]
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Checked facts: one data frame per entry of :data:`TABLES`, columns as declared there.
+
+    Attributes
+    ----------
+    currency : str
+        ISO 4217 code of the base currency; every ``_cents`` column is in its cents.
+    tables : dict of str to DataFrame
+        All of :data:`TABLES`, possibly empty.
+    """
+
+    currency: str
+    tables: dict[str, pd.DataFrame]
+
+    def __getitem__(self, table: str) -> pd.DataFrame:
+        return self.tables[table]
+
+    @property
+    def rows(self) -> int:
+        """Number of facts in all tables."""
+        return sum(map(len, self.tables.values()))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a store already holds, so that a later file may refer to it.
+
+    Attributes
+    ----------
+    customers : Index of str
+        Customer identifiers.
+    debtors : Series of str
+        The customer of each invoice, indexed by invoice identifier.
+    """
+
+    customers: pd.Index = field(default_factory=lambda: pd.Index([], dtype="str"))
+    debtors: pd.Series = field(
+        default_factory=lambda: pd.Series([], pd.Index([], dtype="str"), "str")
+    )
+
+
+def empty_table(name: str) -> pd.DataFrame:
+    """Table `name` with no row and the declared columns and types."""
+    columns = TABLES[name].schema.columns
+    return pd.DataFrame({c: pd.Series(dtype=_pandas_dtype(spec)) for c, spec in columns.items()})
+
+
+def _pandas_dtype(column: pa.Column) -> Any:
+    return column.dtype.type
+
+
+def conform(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Give `rows` the columns of table `name`: absent ones get their stated default.
+
+    ``recorded_at`` defaults to the fact's own date and is then flagged in ``recorded_assumed``;
+    ``is_natural_person`` defaults to false; other absent columns are null.
+
+    Raises
+    ------
+    LedgerError
+        If `rows` has a column that the table does not know.
+    """
+    table = TABLES[name]
+    unknown = [c for c in rows.columns if c not in table.columns]
+    if unknown:
+        raise LedgerError(f"{name} has {len(unknown)} unknown column(s), first {unknown[0]!r}")
+    rows = rows.copy()
+    if "recorded_at" not in rows:
+        rows["recorded_at"] = pd.NaT
+    if "recorded_assumed" not in rows:
+        rows["recorded_assumed"] = rows["recorded_at"].isna()
+    if table.happened_on is not None and table.happened_on in rows:
+        rows["recorded_at"] = rows["recorded_at"].fillna(rows[table.happened_on])
+    elif table.happened_on is None:  # a customer was known before its first fact
+        rows["recorded_at"] = rows["recorded_at"].fillna(EARLIEST)
+    if name == "customers" and "is_natural_person" not in rows:
+        rows["is_natural_person"] = False
+    if name == "settlements" and "settlement_id" not in rows:
+        rows["settlement_id"] = settlement_ids(rows)
+    for column in table.columns:
+        if column not in rows:
+            rows[column] = pd.NA
+    return _typed(rows[table.columns], table.schema)
+
+
+def _typed(rows: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
+    dtypes = {name: _pandas_dtype(column) for name, column in schema.columns.items()}
+    for name, dtype in dtypes.items():
+        if dtype == "int64" and rows[name].isna().any():
+            dtypes[name] = "Int64"  # a missing amount stays visible to the checks
+    return rows.astype(dtypes)
+
+
+def settlement_ids(rows: pd.DataFrame) -> pd.Series:
+    """Identify settlements that have no number: by their content, counted when it repeats."""
+    content = ["customer_id", "invoice_id", "kind", "settled_on", "amount_cents"]
+    repeat = rows.groupby(content, dropna=False, sort=False).cumcount().astype("str")
+    day = rows["settled_on"].dt.strftime("%Y%m%d")
+    target = rows["invoice_id"].fillna(rows["customer_id"])
+    parts = [rows["kind"], day, rows["amount_cents"].astype("str"), repeat]
+    return target.str.cat(parts, sep="/")
+
+
+def check(
+    tables: dict[str, pd.DataFrame], currency: str, known: Known | None = None
+) -> tuple[Ledger, pd.DataFrame]:
+    """Split raw tables into a checked ledger and its rejects.
+
+    Parameters
+    ----------
+    tables : dict of str to DataFrame
+        Some or all of :data:`TABLES`; absent ones are empty. The index labels identify rows.
+    currency : str
+        Base currency, ISO 4217.
+    known : Known, optional
+        Customers and invoices that earlier files brought.
+
+    Returns
+    -------
+    ledger : Ledger
+        Rows that pass every rule.
+    rejects : DataFrame
+        One line per bad row: ``table``, ``row`` (index label), ``column``, ``reason``; a row
+        that breaks several rules is listed under the first.
+
+    Raises
+    ------
+    LedgerError
+        If a table or a column is not part of the contract.
+    """
+    known = known or Known()
+    unknown = sorted(set(tables) - set(TABLES))
+    if unknown:
+        raise LedgerError(
+            f"{len(unknown)} unknown table(s), first {unknown[0]!r}; known: {', '.join(TABLES)}"
+        )
+    good: dict[str, pd.DataFrame] = {}
+    rejects: list[pd.DataFrame] = []
+    for name, table in TABLES.items():
+        rows = conform(name, tables[name]) if name in tables else empty_table(name)
+        for bad in (_broken_rules, _duplicates, _orphans(good, known)):
+            found = bad(rows, table)
+            rows = rows.drop(index=pd.Index(found["row"]))
+            rejects.append(found.assign(table=name)[REJECT_COLUMNS])
+        good[name] = _typed(rows, table.schema)
+    return Ledger(currency, good), pd.concat(rejects, ignore_index=True)
+
+
+def _broken_rules(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
+    if rows.empty:
+        return _rejects([], None, "")
+    try:
+        table.schema.validate(rows, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        cases = errors.failure_cases
+        if cases["index"].isna().any():
+            first = cases[cases["index"].isna()].iloc[0]
+            raise LedgerError(f"column {first['column']!r} fails {first['check']}") from errors
+        column = cases["column"].where(cases["schema_context"] == "Column")
+        reason = cases["check"].replace({"not_nullable": "missing_value"})
+        return _rejects(cases["index"], column, reason)
+    return _rejects([], None, "")
+
+
+def _duplicates(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
+    again = rows[rows[table.key].duplicated()]
+    if again.empty:
+        return _rejects([], table.key, "")
+    first = rows.drop_duplicates(table.key).set_index(table.key)
+    content = [c for c in first.columns if not c.startswith("recorded")]
+    earlier = first.loc[again[table.key], content].reset_index(drop=True)
+    later = again[content].reset_index(drop=True)
+    identical = ((earlier == later) | (earlier.isna() & later.isna())).all(axis=1).to_numpy(bool)
+    return _rejects(
+        again.index, table.key, np.where(identical, "duplicate", "duplicate_with_other_content")
+    )
+
+
+def _orphans(
+    good: dict[str, pd.DataFrame], known: Known
+) -> Callable[[pd.DataFrame, Table], pd.DataFrame]:
+    """Rule: a row names a customer and an invoice of this ledger, and the invoice is the customer's."""
+
+    def find(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
+        found = [_rejects([], None, "")]
+        if "customers" in table.refers_to:
+            customers = pd.Index(good["customers"]["customer_id"]).append(known.customers).unique()
+            orphan = customers.get_indexer(pd.Index(rows["customer_id"])) < 0
+            found.append(_rejects(rows.index[orphan], "customer_id", "unknown_customer"))
+        if "invoices" in table.refers_to:
+            named = rows[rows["invoice_id"].notna()]
+            debtors = pd.concat(
+                [good["invoices"].set_index("invoice_id")["customer_id"], known.debtors]
+            )
+            debtors = debtors[~debtors.index.duplicated()]
+            place = debtors.index.get_indexer(pd.Index(named["invoice_id"]))
+            found.append(_rejects(named.index[place < 0], "invoice_id", "unknown_invoice"))
+            named, place = named[place >= 0], place[place >= 0]
+            other = debtors.iloc[place].to_numpy() != named["customer_id"].to_numpy()
+            found.append(_rejects(named.index[other], "customer_id", "not_the_invoiced_customer"))
+        return pd.concat(found).drop_duplicates("row")
+
+    return find
+
+
+def _rejects(index: Any, column: Any, reason: Any) -> pd.DataFrame:
+    """List broken rows, one line per row, under the first rule they break."""
+    rows = pd.DataFrame({"row": index, "column": column, "reason": reason}, dtype=object)
+    return rows.drop_duplicates("row")
