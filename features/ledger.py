@@ -408,10 +408,8 @@ def _duplicates(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
     )
 
 
-def _orphans(
-    good: dict[str, pd.DataFrame], known: Known
-) -> Callable[[pd.DataFrame, Table], pd.DataFrame]:
-    """Rule: a row names a customer and an invoice of this ledger, and the invoice is the customer's."""
+def _orphans(good: dict[str, pd.DataFrame], known: Known) -> Rule:
+    """Rule: a row names a customer and an invoice of this ledger, and they belong together."""
 
     def find(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
         found = [_rejects([], None, "")]
