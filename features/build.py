@@ -15,17 +15,21 @@ from numpy.typing import NDArray
 
 from features import settled as settled_family
 from features.compiled import njit
+from features.fallen_due import FADED_DAYS as DUE_FADED_DAYS
+from features.fallen_due import FallenDue, fallen_due
 from features.history import Days, History, Invoices, Settled
 from features.open_items import OpenItems, open_items
 from features.order import Order, order
 from features.purchases import Purchases, purchases
-from features.settled import WINDOWS_DAYS, latest, settled
-from features.settlement import Steps
+from features.settled import WINDOWS_DAYS, latest, recent, settled
+from features.settlement import CREDIT_NOTE, PAYMENT, Steps
 
 CUSTOMER_FEATURES: tuple[str, ...] = (
     *(f"settled_{w}_{f}" for w in WINDOWS_DAYS for f in settled_family.Settled._fields),
     *(f"latest_{f}" for f in settled_family.Latest._fields),
+    *(f"recent_{f}" for f in settled_family.Recent._fields),
     *(f"open_{f}" for f in OpenItems._fields),
+    *(f"due_{f}" for f in FallenDue._fields),
     *(f"purchases_{f}" for f in Purchases._fields),
 )
 """What is said of a customer at a date: the features of the default curve."""
@@ -149,8 +153,9 @@ def _customer_features(
     observed_from: int,
     out: NDArray[np.float64],
 ) -> None:
-    days_past_due = np.empty(invoices.amount_cents.size, np.int32)
-    open_cents = np.empty(invoices.amount_cents.size, np.int64)
+    days = np.empty(invoices.amount_cents.size, np.int32)
+    days_late = np.empty(invoices.amount_cents.size, np.int32)
+    cents = np.empty(invoices.amount_cents.size, np.int64)
     for row in range(customer.size):
         today = as_of[row]
         observed_days = today - observed_from
@@ -182,8 +187,20 @@ def _customer_features(
         ):
             out[row, col] = value
             col += 1
-        n_open = _open_before(invoices, steps, first, last, today, days_past_due, open_cents)
-        for value in open_items(days_past_due[:n_open], open_cents[:n_open]):
+        for value in recent(
+            paid.days_late[paid_first:paid_last],
+            paid.known_on[paid_first:paid_last],
+            paid.until[paid_first:paid_last],
+            today,
+        ):
+            out[row, col] = value
+            col += 1
+        n_open = _gather_open(invoices, steps, first, last, today, days, cents)
+        for value in open_items(days[:n_open], cents[:n_open]):
+            out[row, col] = value
+            col += 1
+        n_due = _gather_fallen_due(invoices, steps, first, last, today, days, days_late)
+        for value in fallen_due(days[:n_due], days_late[:n_due]):
             out[row, col] = value
             col += 1
         for value in purchases(
@@ -194,7 +211,16 @@ def _customer_features(
 
 
 @njit
-def _open_before(
+def _last_step(invoices: Invoices, steps: Steps, invoice: int, as_of: int) -> int:
+    """Index of the invoice's last balance step known before `as_of`, −1 for none."""
+    for k in range(invoices.step_start[invoice + 1] - 1, invoices.step_start[invoice] - 1, -1):
+        if steps.known_on[k] < as_of:
+            return k
+    return -1
+
+
+@njit
+def _gather_open(
     invoices: Invoices,
     steps: Steps,
     first: int,
@@ -206,15 +232,42 @@ def _open_before(
     """Gather what was open before `as_of` among the invoices `first` … `last`; return how many."""
     n = 0
     for i in range(first, last):
-        balance = invoices.amount_cents[i]
-        for k in range(invoices.step_start[i + 1] - 1, invoices.step_start[i] - 1, -1):
-            if steps.known_on[k] < as_of:
-                balance = steps.open_cents[k]
-                break
+        k = _last_step(invoices, steps, i, as_of)
+        balance = invoices.amount_cents[i] if k < 0 else steps.open_cents[k]
         if balance > 0:
             open_cents[n] = balance
             days_past_due[n] = as_of - 1 - invoices.due_on[i]
             n += 1
+    return n
+
+
+@njit
+def _gather_fallen_due(
+    invoices: Invoices,
+    steps: Steps,
+    first: int,
+    last: int,
+    as_of: int,
+    days_since_due: NDArray[np.int32],
+    days_late: NDArray[np.int32],
+) -> int:
+    """Gather what fell due before `as_of` among the invoices `first` … `last`; return how many.
+
+    What a credit note closed is left out; what was written off is still unpaid.
+    """
+    n = 0
+    for i in range(first, last):
+        since_due = as_of - 1 - invoices.due_on[i]
+        if since_due < 0 or since_due >= DUE_FADED_DAYS:
+            continue
+        k = _last_step(invoices, steps, i, as_of)
+        closed = k >= 0 and steps.open_cents[k] == 0
+        if closed and steps.kind[k] == CREDIT_NOTE:
+            continue
+        paid = closed and steps.kind[k] == PAYMENT
+        days_since_due[n] = since_due
+        days_late[n] = steps.paid_on[k] - invoices.due_on[i] if paid else since_due
+        n += 1
     return n
 
 

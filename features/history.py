@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from features.compiled import njit
 from features.ledger import SETTLEMENT_KINDS, TABLES, Ledger
-from features.settlement import CREDIT_NOTE, WRITE_OFF, Cash, Steps, allocate
+from features.settlement import CREDIT_NOTE, UNALLOCATED, WRITE_OFF, Cash, Steps, allocate
 
 Days = NDArray[np.int32]
 Cents = NDArray[np.int64]
@@ -131,6 +131,12 @@ def known_on(fact: dict[str, NDArray[Any]], happened_on: str) -> Days:
     return known
 
 
+def first_day(facts: Facts) -> int:
+    """First day anything became known; ``NEVER`` when there is nothing."""
+    dated = (("invoices", "issued_on"), ("settlements", "settled_on"))
+    return int(min(known_on(facts[name], day).min(initial=NEVER) for name, day in dated))
+
+
 def build(facts: Facts, observed_from: int | None = None) -> History:
     """Lay facts out by customer.
 
@@ -148,7 +154,8 @@ def build(facts: Facts, observed_from: int | None = None) -> History:
     customers, customer_of = _customer_codes(facts)
     rows = facts["invoices"]
     issue_known_on = known_on(rows, "issued_on")
-    order = np.lexsort((issue_known_on, customer_of["invoices"]))
+    oldest_first = (rows["due_on"], rows["issued_on"], issue_known_on, customer_of["invoices"])
+    order = np.lexsort(oldest_first)
     customer = customer_of["invoices"][order]
     invoice_id = rows["invoice_id"][order]
     start = np.searchsorted(customer, np.arange(customers.size + 1))
@@ -164,7 +171,7 @@ def build(facts: Facts, observed_from: int | None = None) -> History:
         step_start=np.searchsorted(steps.invoice, np.arange(amount_cents.size + 1)),
     )
     if observed_from is None:
-        observed_from = int(min(a.min(initial=NEVER) for a in (issue_known_on, cash.known_on)))
+        observed_from = first_day(facts)
     return History(
         customers=customers,
         observed_from=observed_from,
@@ -196,10 +203,15 @@ def _place(identifiers: NDArray[np.object_], among: NDArray[np.object_]) -> NDAr
 def _cash(
     rows: dict[str, NDArray[Any]], customer: NDArray[np.int64], invoice_id: NDArray[np.object_]
 ) -> Cash:
+    invoice = _place(rows["invoice_id"], invoice_id)
+    # Cash that names an invoice we do not know yet is held, not spread over the others.
+    held = (invoice == UNALLOCATED) & pd.notna(rows["invoice_id"])
+    rows = {column: values[~held] for column, values in rows.items()}
+    customer, invoice = customer[~held], invoice[~held]
     kinds = pd.Index(SETTLEMENT_KINDS).get_indexer(pd.Index(rows["kind"], dtype=object))
     return Cash(
         customer=customer,
-        invoice=_place(rows["invoice_id"], invoice_id),
+        invoice=invoice,
         kind=kinds.astype(np.int8),
         known_on=known_on(rows, "settled_on"),
         paid_on=rows["settled_on"],
@@ -210,6 +222,7 @@ def _cash(
 def _disputes(rows: dict[str, NDArray[Any]], invoice_id: NDArray[np.object_]) -> Disputes:
     invoice = _place(rows["invoice_id"], invoice_id)
     order = np.argsort(invoice, kind="stable")
+    order = order[invoice[order] >= 0]  # not those of an invoice we do not know yet
     opened = known_on(rows, "opened_on")
     return Disputes(invoice[order], opened[order], rows["closed_on"][order])
 
@@ -272,9 +285,7 @@ def _paid_in_full(steps: Steps) -> tuple[NDArray[np.int64], Days, Days]:
         if was_open and not is_open and in_cash > waived and not lost:
             closes[n], paid_on[n] = k, latest
             n += 1
-        elif (
-            is_open and not was_open and n > 0 and steps.invoice[closes[n - 1]] == steps.invoice[k]
-        ):
-            until[n - 1] = steps.known_on[k]  # a bounced debit re-opens it
+        elif is_open and n > 0 and steps.invoice[closes[n - 1]] == steps.invoice[k]:
+            until[n - 1] = min(until[n - 1], steps.known_on[k])  # a bounced debit re-opens it
         was_open = is_open
     return closes[:n], until[:n], paid_on[:n]

@@ -27,6 +27,7 @@ INSOLVENCY_KINDS = (
     "liquidation",
 )  # sauvegarde, redressement, liquidation
 EARLIEST, LATEST = pd.Timestamp("1990-01-01"), pd.Timestamp("2100-01-01")
+A_DAY = pd.Timedelta(days=1)
 
 
 class LedgerError(ValueError):
@@ -305,22 +306,43 @@ def conform(name: str, rows: pd.DataFrame) -> pd.DataFrame:
         rows["recorded_at"] = rows["recorded_at"].fillna(rows[table.happened_on])
     elif table.happened_on is None:  # a customer was known before its first fact
         rows["recorded_at"] = rows["recorded_at"].fillna(EARLIEST)
-    if name == "customers" and "is_natural_person" not in rows:
-        rows["is_natural_person"] = False
-    if name == "settlements" and "settlement_id" not in rows:
-        rows["settlement_id"] = settlement_ids(rows)
+    if name == "customers":
+        said = rows.get("is_natural_person", pd.Series(False, rows.index))
+        rows["is_natural_person"] = said.astype(object).where(said.notna(), False)
+    unnumbered = name == "settlements" and "settlement_id" not in rows
     for column in table.columns:
         if column not in rows:
             rows[column] = pd.NA
-    return _typed(rows[table.columns], table.schema)
+    rows = _typed(name, rows[table.columns])
+    if unnumbered:  # from typed values, so that a payment has the same number in every file
+        rows["settlement_id"] = settlement_ids(rows)
+    return rows
 
 
-def _typed(rows: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
-    dtypes = {name: _pandas_dtype(column) for name, column in schema.columns.items()}
+def _typed(table: str, rows: pd.DataFrame) -> pd.DataFrame:
+    rows = rows.copy()
+    columns = TABLES[table].schema.columns
+    dtypes = {name: _pandas_dtype(column) for name, column in columns.items()}
     for name, dtype in dtypes.items():
-        if dtype == "int64" and rows[name].isna().any():
+        values = rows[name]
+        if dtype == "bool":
+            _demand(values.isin([True, False]), table, "must be true or false")
+        elif dtype in ("int64", pd.Int64Dtype()) and pd.api.types.is_float_dtype(values):
+            _demand(values.isna() | (values % 1 == 0), table, "must be whole cents")
+        elif pd.api.types.is_datetime64_dtype(values):  # year 9999 is a reject, not a crash
+            rows[name] = values.clip(EARLIEST - A_DAY, LATEST + A_DAY)
+        if dtype == "int64" and values.isna().any():
             dtypes[name] = "Int64"  # a missing amount stays visible to the checks
-    return rows.astype(dtypes)
+    try:
+        return rows.astype(dtypes)
+    except (TypeError, ValueError) as error:
+        raise LedgerError(f"{table} cannot be read as declared: {error}") from error
+
+
+def _demand(holds: pd.Series, table: str, what: str) -> None:
+    if not holds.all():
+        n, first = int((~holds).sum()), holds.index[~holds][0]
+        raise LedgerError(f"{table}.{holds.name} {what}; {n} rows, first {first!r}")
 
 
 def settlement_ids(rows: pd.DataFrame) -> pd.Series:
@@ -328,7 +350,7 @@ def settlement_ids(rows: pd.DataFrame) -> pd.Series:
     content = ["customer_id", "invoice_id", "kind", "settled_on", "amount_cents"]
     repeat = rows.groupby(content, dropna=False, sort=False).cumcount().astype("str")
     day = rows["settled_on"].dt.strftime("%Y%m%d")
-    target = rows["invoice_id"].fillna(rows["customer_id"])
+    target = rows["invoice_id"].fillna("unallocated/" + rows["customer_id"])
     parts = [rows["kind"], day, rows["amount_cents"].astype("str"), repeat]
     return target.str.cat(parts, sep="/")
 
@@ -358,7 +380,8 @@ def check(
     Raises
     ------
     LedgerError
-        If a table or a column is not part of the contract.
+        If a table or a column is not part of the contract, a column is not of its type, or index
+        labels repeat.
     """
     known = known or Known()
     unknown = sorted(set(tables) - set(TABLES))
@@ -370,11 +393,14 @@ def check(
     rejects: list[pd.DataFrame] = []
     for name, table in TABLES.items():
         rows = conform(name, tables[name]) if name in tables else empty_table(name)
-        for bad in (_broken_rules, _duplicates, _orphans(good, known)):
+        if not rows.index.is_unique:
+            raise LedgerError(f"{name}: index labels must be unique, they identify the rejects")
+        # Duplicates last: a row that is refused anyway must not push a good one out.
+        for bad in (_broken_rules, _orphans(good, known), _duplicates):
             found = bad(rows, table)
             rows = rows.drop(index=pd.Index(found["row"]))
             rejects.append(found.assign(table=name)[REJECT_COLUMNS])
-        good[name] = _typed(rows, table.schema)
+        good[name] = _typed(name, rows)
     return Ledger(currency, good), pd.concat(rejects, ignore_index=True)
 
 
@@ -384,7 +410,7 @@ def _broken_rules(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
     try:
         table.schema.validate(rows, lazy=True)
     except pa.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
+        cases = errors.failure_cases.sort_values("schema_context", kind="stable")  # columns first
         if cases["index"].isna().any():
             first = cases[cases["index"].isna()].iloc[0]
             raise LedgerError(f"column {first['column']!r} fails {first['check']}") from errors
@@ -395,14 +421,17 @@ def _broken_rules(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
 
 
 def _duplicates(rows: pd.DataFrame, table: Table) -> pd.DataFrame:
-    again = rows[rows[table.key].duplicated()]
-    if again.empty:
+    if rows[table.key].is_unique:
         return _rejects([], table.key, "")
+    # We knew from the earliest record on, wherever it stands in the file.
+    rows = rows.sort_values("recorded_at", kind="stable")
+    again = rows[rows[table.key].duplicated()]
     first = rows.drop_duplicates(table.key).set_index(table.key)
     content = [c for c in first.columns if not c.startswith("recorded")]
     earlier = first.loc[again[table.key], content].reset_index(drop=True)
     later = again[content].reset_index(drop=True)
-    identical = ((earlier == later) | (earlier.isna() & later.isna())).all(axis=1).to_numpy(bool)
+    equal = (earlier == later).fillna(False)
+    identical = (equal | (earlier.isna() & later.isna())).all(axis=1).to_numpy(bool)
     return _rejects(
         again.index, table.key, np.where(identical, "duplicate", "duplicate_with_other_content")
     )
@@ -419,8 +448,8 @@ def _orphans(good: dict[str, pd.DataFrame], known: Known) -> Rule:
             found.append(_rejects(rows.index[orphan], "customer_id", "unknown_customer"))
         if "invoices" in table.refers_to:
             named = rows[rows["invoice_id"].notna()]
-            debtors = pd.concat(
-                [good["invoices"].set_index("invoice_id")["customer_id"], known.debtors]
+            debtors = pd.concat(  # what is known wins: a store overwrites nothing
+                [known.debtors, good["invoices"].set_index("invoice_id")["customer_id"]]
             )
             debtors = debtors[~debtors.index.duplicated()]
             place = debtors.index.get_indexer(pd.Index(named["invoice_id"]))

@@ -48,7 +48,8 @@ def purchases(
     """
     n = known_on.size
     if n == 0:
-        return Purchases(0.0, 0.0, np.nan, np.nan, np.nan, np.nan)
+        none = 0.0 if observed_days >= 90 else np.nan
+        return Purchases(none, none, np.nan, np.nan, np.nan, np.nan)
     year = np.searchsorted(known_on, as_of - 365)
     quarter = np.searchsorted(known_on, as_of - 90)
     year_cents, quarter_cents = amount_cents[year:].sum(), amount_cents[quarter:].sum()

@@ -1,4 +1,4 @@
-"""How the customer paid: the invoices settled in a window, and the latest ones.
+"""How the customer paid: the invoices settled in a window, the latest ones, and all as they fade.
 
 A window of 90 days at `as_of` holds what became known as paid on the 90 days before it. A paid
 invoice that was open again by then (a bounced debit) is left out.
@@ -15,6 +15,8 @@ from features.compiled import njit
 
 WINDOWS_DAYS = (30, 90, 180, 365)
 LATEST = 5
+HALF_LIFE_DAYS = 90
+FADED_DAYS = 10 * HALF_LIFE_DAYS  # a thousandth of the weight: no longer read
 
 
 class Settled(NamedTuple):
@@ -32,6 +34,15 @@ class Latest(NamedTuple):
     days_beyond_terms: float  # plain mean: a habit shows in each invoice, large or small
     worst_days_late: float
     days_since: float  # since we knew of the latest settlement
+
+
+class Recent(NamedTuple):
+    """Every settled invoice, a settlement weighing half as much every 90 days."""
+
+    days_beyond_terms: float  # not weighted by amount: what the customer usually does
+    late_rate: float
+    late_15_rate: float
+    spread_days: float  # standard deviation of the days beyond terms
 
 
 @njit
@@ -99,3 +110,28 @@ def latest(
         if count == LATEST:
             break
     return Latest(days / count if count > 0 else np.nan, worst, last)
+
+
+@njit
+def recent(
+    days_late: NDArray[np.int32],
+    known_on: NDArray[np.int32],
+    until: NDArray[np.int32],
+    as_of: int,
+) -> Recent:
+    """Summarise the invoices settled before `as_of`, given in order of time, recent ones most."""
+    weight, late, late_15, days, squares = 0.0, 0.0, 0.0, 0.0, 0.0
+    for i in range(np.searchsorted(known_on, as_of - FADED_DAYS), days_late.size):
+        if until[i] < as_of:
+            continue
+        w = 0.5 ** ((as_of - known_on[i]) / HALF_LIFE_DAYS)
+        weight += w
+        late += w * (days_late[i] > 0)
+        late_15 += w * (days_late[i] > 15)
+        days += w * days_late[i]
+        squares += w * days_late[i] ** 2
+    if weight == 0:
+        return Recent(np.nan, np.nan, np.nan, np.nan)
+    mean = days / weight
+    spread = np.sqrt(max(squares / weight - mean**2, 0.0))
+    return Recent(mean, late / weight, late_15 / weight, spread)

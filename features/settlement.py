@@ -100,18 +100,21 @@ def _play(
     """Play each customer's invoices and cash in the order they became known.
 
     Within a day invoices come first, so that cash of the same day finds them. Cash that names no
-    invoice, and what exceeds the invoice it names, waits as credit for the oldest open invoice.
+    invoice, and what exceeds the invoice it names, waits as credit for the oldest open invoice and
+    keeps its kind: a credit note is never turned into a payment. A write-off never waits, for a
+    loss is not more than what is owed; a reversal that finds nothing to re-open takes back credit.
     """
     # A step is the named part of a cash line, closes an invoice, or uses the credit up.
     steps = _blank_steps(3 * cash.cents.size + 2 * invoice_cents.size)
     n = 0
     balance = invoice_cents.copy()
-    residue = np.minimum(tolerance_cents, invoice_cents // 2)
+    residue = np.minimum(tolerance_cents, (invoice_cents - 1) // 2)
+    credit, credit_paid_on = np.zeros(REVERSAL, np.int64), np.zeros(REVERSAL, np.int32)  # by kind
     for customer in range(invoice_start.size - 1):
         oldest = arrived = invoice_start[customer]  # none open before `oldest`; known so far
         j, end = cash_start[customer], cash_start[customer + 1]
-        credit, credit_paid_on = 0, 0
-        while j < end or (credit > 0 and arrived < invoice_start[customer + 1]):
+        credit[:] = 0
+        while j < end or (credit.sum() > 0 and arrived < invoice_start[customer + 1]):
             if arrived < invoice_start[customer + 1] and (
                 j == end or invoice_known_on[arrived] <= cash.known_on[j]
             ):
@@ -131,24 +134,27 @@ def _play(
                     _write(steps, n, i, today, cash.paid_on[j], cash.kind[j], applied, open_cents)
                     steps.inferred[n] = False
                     n += 1
-                if cash.kind[j] != REVERSAL:
-                    if cash.cents[j] > applied:
-                        credit_paid_on = cash.paid_on[j]
-                    credit += cash.cents[j] - applied
-                elif i == UNALLOCATED:
-                    credit = max(credit - cash.cents[j], 0)
+                kind = cash.kind[j]
+                if kind == REVERSAL:
+                    credit[PAYMENT] = max(credit[PAYMENT] - (cash.cents[j] + applied), 0)
+                elif cash.cents[j] > applied and (kind != WRITE_OFF or i == UNALLOCATED):
+                    credit[kind] += cash.cents[j] - applied
+                    credit_paid_on[kind] = cash.paid_on[j]
                 j += 1
-            while credit > 0 and oldest < arrived:
-                if balance[oldest] > residue[oldest]:
-                    applied = min(credit, balance[oldest])
-                    credit -= applied
-                    balance[oldest] -= applied
-                    open_cents = balance[oldest] if balance[oldest] > residue[oldest] else 0
-                    _write(steps, n, oldest, today, credit_paid_on, PAYMENT, applied, open_cents)
-                    steps.inferred[n] = True
-                    n += 1
-                if balance[oldest] <= residue[oldest]:
-                    oldest += 1
+            for kind in range(REVERSAL):
+                while credit[kind] > 0 and oldest < arrived:
+                    if balance[oldest] > residue[oldest]:
+                        applied = min(credit[kind], balance[oldest])
+                        credit[kind] -= applied
+                        balance[oldest] -= applied
+                        open_cents = balance[oldest] if balance[oldest] > residue[oldest] else 0
+                        paid_on = credit_paid_on[kind]
+                        _write(steps, n, oldest, today, paid_on, kind, applied, open_cents)
+                        steps.inferred[n] = True
+                        n += 1
+                    if balance[oldest] <= residue[oldest]:
+                        oldest += 1
+            credit[WRITE_OFF] = 0
     return steps, n
 
 
@@ -181,7 +187,7 @@ def allocate(
     invoice_start : ndarray of int64, shape (n_customers + 1,)
         Each customer's slice of the invoices.
     invoice_known_on : ndarray of int32, shape (n_invoices,)
-        Day each invoice became known, ascending within a customer.
+        Day each invoice became known, ascending within a customer; the oldest comes first.
     invoice_cents : ndarray of int64, shape (n_invoices,)
         Amounts, > 0.
     cash : Cash
@@ -201,8 +207,14 @@ def allocate(
     named = cash.invoice != UNALLOCATED
     known_on = cash.known_on.copy()
     known_on[named] = np.maximum(known_on[named], invoice_known_on[cash.invoice[named]])
-    # On one day money in comes before its reversal, whatever the order of the file.
-    order = np.lexsort((cash.kind == REVERSAL, known_on, cash.customer))
+    # On one day: money for a named invoice, money for none, reversals; then by what is in the row,
+    # so that neither the order of the file nor the numbers of the lines can change a step.
+    order = np.lexsort(
+        (
+            *(cash.cents, cash.paid_on, cash.invoice, cash.kind),
+            *(~named, cash.kind == REVERSAL, known_on, cash.customer),
+        )
+    )
     cash = Cash._make(column[order] for column in cash._replace(known_on=known_on))
     cash_start = np.searchsorted(cash.customer, np.arange(invoice_start.size))
     steps, n = _play(

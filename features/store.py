@@ -23,7 +23,7 @@ import pysqlite3
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from features.history import MICROSECONDS_A_DAY, NEVER, Facts, facts_of, known_on
+from features.history import MICROSECONDS_A_DAY, NEVER, Facts, facts_of, first_day
 from features.ledger import TABLES, Known, Ledger, LedgerError
 
 SCHEMA_VERSION = 1
@@ -161,6 +161,7 @@ class Store:
             raise LedgerError(f"the ledger is in {self.ledger.currency}, not {ledger.currency}")
         facts = facts_of(ledger)
         added, already_there, rejects = {}, {}, []
+        fresh: Facts = {}
         with self._writing() as connection:
             sequence = self._open_source(connection, source)
             for name, columns in facts.items():
@@ -168,12 +169,13 @@ class Store:
                 self._insert(connection, name, columns, new, sequence)
                 added[name], already_there[name] = int(new.sum()), int(same.sum())
                 rejects.append(_conflicts(ledger, name, columns, other))
+                fresh[name] = {column: values[new] for column, values in columns.items()}
             counts = json.dumps(added)
             connection.execute(
                 self._sources.update().where(self._sources.c.sequence == sequence),
                 {"added": counts},
             )
-            self._note_first_day(connection, facts)
+            self._note_first_day(connection, first_day(fresh))
         return Appended(sequence, added, already_there, pd.concat(rejects, ignore_index=True))
 
     def _open_source(self, connection: sa.Connection, source: Source) -> int:
@@ -223,14 +225,9 @@ class Store:
                 self._tables[name].insert(), [dict(zip(names, r, strict=True)) for r in rows]
             )
 
-    def _note_first_day(self, connection: sa.Connection, facts: Facts) -> None:
-        invoices, settlements = facts["invoices"], facts["settlements"]
-        first = min(
-            known_on(invoices, "issued_on").min(initial=NEVER),
-            known_on(settlements, "settled_on").min(initial=NEVER),
-        )
-        earlier = self._ledger.c.observed_from > int(first)
-        connection.execute(self._ledger.update().where(earlier), {"observed_from": int(first)})
+    def _note_first_day(self, connection: sa.Connection, first: int) -> None:
+        earlier = self._ledger.c.observed_from > first
+        connection.execute(self._ledger.update().where(earlier), {"observed_from": first})
 
     def read(
         self,
@@ -380,16 +377,19 @@ def _sql_values(column: NDArray[Any]) -> list[Any]:
 
 
 def _columns(name: str, rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
-    names = TABLES[name].columns
-    return {c: _array(c, v) for c, v in zip(names, _unzip(rows, len(names)), strict=True)}
+    columns = TABLES[name].schema.columns
+    values = _unzip(rows, len(columns))
+    return {
+        c: _array(c, v, nullable=spec.nullable)
+        for (c, spec), v in zip(columns.items(), values, strict=True)
+    }
 
 
-def _array(name: str, values: Sequence[Any]) -> NDArray[Any]:
+def _array(name: str, values: Sequence[Any], *, nullable: bool) -> NDArray[Any]:
     kind = _sql_type(name)
     if name.endswith("_on"):
         return np.array([NEVER if v is None else v for v in values], np.int32)
     if kind is sa.BigInteger:
-        nullable = None in values
         return np.array(values, np.float64 if nullable else np.int64)
     if kind is sa.Text:
         array = np.empty(len(values), object)

@@ -1,0 +1,1 @@
+"""Models and decisions: targets, curves, bundles, explanations, policy."""

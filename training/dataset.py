@@ -1,0 +1,188 @@
+"""Questions and their rows: who is described when, and how the outcome at a term is known.
+
+Both curves are trained from the same shape: rows of features, a cut-off, and for any (row, term)
+pair the outcome as it was known before the cut-off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.build import Spine, build, customer_spine, feature_names, invoice_spine
+from features.history import Days, History
+from models import targets
+from models.targets import DefaultDefinition, Outcomes
+
+Floats = NDArray[np.float64]
+Index = NDArray[np.int64]
+ACTIVE_DAYS = 365  # a customer without an invoice for longer is no longer asked about
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a curve answers, and over which terms.
+
+    Attributes
+    ----------
+    name : str
+        ``late`` or ``default``.
+    direction : int
+        −1 when the probability falls with the term, 1 when it rises.
+    knots : tuple of int
+        Terms where the calibration's offset may bend; the first and last bound the curve.
+    reported : tuple of int
+        Terms in reports and answers.
+    """
+
+    name: str
+    direction: int
+    knots: tuple[int, ...]
+    reported: tuple[int, ...]
+
+    @property
+    def shortest(self) -> int:
+        """Shortest term, in days."""
+        return self.knots[0]
+
+    @property
+    def longest(self) -> int:
+        """Longest term, in days."""
+        return self.knots[-1]
+
+
+LATE = Question("late", -1, (-30, -15, -7, -3, 0, 3, 7, 15, 30, 60, 90, 120), (0, 5, 15, 30, 60))
+DEFAULT = Question("default", 1, (30, 60, 90, 120, 180, 270, 365), (30, 90, 180, 365))
+
+
+class Pairs(NamedTuple):
+    """Rows asked at terms, with outcomes known before a cut-off.
+
+    Attributes
+    ----------
+    row : ndarray of int64, shape (n_pairs,)
+        Index into the dataset.
+    term_days : ndarray of int32
+    happened : ndarray of bool
+    weight : ndarray of float64
+        The pairs of one row share one unit.
+    """
+
+    row: Index
+    term_days: NDArray[np.int32]
+    happened: NDArray[np.bool_]
+    weight: Floats
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows to learn from.
+
+    Attributes
+    ----------
+    question : Question
+    features : tuple of str
+        Names of the columns of `X`.
+    X : ndarray of float64, shape (n_rows, n_features)
+    customer : ndarray of int64, shape (n_rows,)
+        Code of each row's customer.
+    as_of : ndarray of int32, shape (n_rows,)
+    outcomes : callable
+        (rows, terms, cut-off) → what was known before the cut-off.
+    """
+
+    question: Question
+    features: tuple[str, ...]
+    X: Floats
+    customer: Index
+    as_of: Days
+    outcomes: Callable[[Index, NDArray[np.int32], int], Outcomes]
+
+    def between(self, first: int, end: int) -> Index:
+        """Rows with ``first <= as_of < end``."""
+        return np.flatnonzero((self.as_of >= first) & (self.as_of < end))
+
+    def ask(self, rows: Index, term_days: NDArray[np.int32], cutoff: int) -> Pairs:
+        """Pair rows with terms, both of shape (n_pairs,), and keep the pairs known at `cutoff`."""
+        outcome = self.outcomes(rows, term_days, cutoff)
+        known = outcome.known
+        row, term, happened = rows[known], term_days[known], outcome.happened[known]
+        _, place, count = np.unique(row, return_inverse=True, return_counts=True)
+        return Pairs(row, term, happened, 1.0 / count[place])
+
+    def draw(self, rows: Index, per_row: int, cutoff: int, rng: np.random.Generator) -> Pairs:
+        """Pair each row with `per_row` random terms, drawn densely where the curve bends most."""
+        row = np.repeat(rows, per_row)
+        return self.ask(row, _draw_terms(self.question, row.size, rng), cutoff)
+
+
+def _draw_terms(question: Question, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
+    """Draw half of the terms evenly over the curve and half evenly between its knots."""
+    evenly = rng.integers(question.shortest, question.longest + 1, size=n)
+    knots = np.array(question.knots)
+    left = rng.integers(knots.size - 1, size=n)
+    bending = rng.integers(knots[left], knots[left + 1] + 1)
+    return np.where(rng.random(n) < 0.5, evenly, bending).astype(np.int32)
+
+
+def late_dataset(history: History) -> Dataset:
+    """Describe every invoice on its issue date."""
+    spine = invoice_spine(history)
+
+    def outcomes(rows: Index, term_days: NDArray[np.int32], cutoff: int) -> Outcomes:
+        days_late = targets.days_late_known_at(history, cutoff)
+        return targets.late(days_late[rows], spine.due_on[rows], term_days, cutoff)
+
+    return _dataset(LATE, history, spine, outcomes, with_order=True)
+
+
+def default_dataset(history: History, definition: DefaultDefinition, end: int) -> Dataset:
+    """Describe every active customer on the first day of each month up to `end`, exclusive.
+
+    Customers in default are not asked about, nor those without an invoice for a year.
+    """
+    defaults = targets.find_defaults(history, definition)
+    months = _months(history.observed_from, end)
+    customer = np.repeat(np.arange(history.customers.size), months.size)
+    as_of = np.tile(months, history.customers.size)
+    asked = _is_active(history, customer, as_of)
+    asked &= ~targets.is_in_default(defaults, customer, as_of)
+    spine = customer_spine(customer[asked], as_of[asked])
+
+    def outcomes(rows: Index, term_days: NDArray[np.int32], cutoff: int) -> Outcomes:
+        who, when = spine.customer[rows], spine.as_of[rows]
+        return targets.default_within(defaults, who, when, term_days, cutoff)
+
+    return _dataset(DEFAULT, history, spine, outcomes, with_order=False)
+
+
+def _dataset(
+    question: Question,
+    history: History,
+    spine: Spine,
+    outcomes: Callable[[Index, NDArray[np.int32], int], Outcomes],
+    *,
+    with_order: bool,
+) -> Dataset:
+    features, X = feature_names(with_order=with_order), build(history, spine)
+    return Dataset(question, features, X, spine.customer, spine.as_of, outcomes)
+
+
+def _months(first: int, end: int) -> Days:
+    month = np.datetime64(first, "D").astype("datetime64[M]") + 1
+    months = np.arange(month, np.datetime64(end, "D").astype("datetime64[M]") + 1)
+    days = months.astype("datetime64[D]").astype(np.int32)
+    return days[days < end]
+
+
+def _is_active(history: History, customer: Index, as_of: Days) -> NDArray[np.bool_]:
+    """Tell who had an invoice that became known in the year before `as_of`."""
+    far = np.int64(1) << 32
+    known = history.invoice_customer * far + history.invoices.known_on
+    until = np.searchsorted(known, customer * far + as_of)
+    since = np.searchsorted(known, customer * far + as_of - ACTIVE_DAYS)
+    return until > since

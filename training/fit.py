@@ -1,0 +1,226 @@
+"""Fits a term curve: one booster over dense random terms, then an affine calibration out of time.
+
+The rows before the cut-off are split in time. The booster learns on the earlier ones, with what was
+known then; the later ones stop it and calibrate it; it is then refitted on all of them with the
+same number of rounds. Everything it sees was known before the cut-off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from features.dictionary import dictionary
+from models.curve import Calibration, TermCurve
+from training.dataset import Dataset, Pairs, Question
+
+Floats = NDArray[np.float64]
+TERM = "term_days"
+BOOSTER_PARAMETERS: Mapping[str, Any] = MappingProxyType(
+    {
+        "objective": "binary",
+        "learning_rate": 0.04,
+        "num_leaves": 31,
+        "min_data_in_leaf": 100,
+        "lambda_l2": 1.0,  # no feature sampling: a tree without the term learns nothing of it
+        "monotone_constraints_method": "basic",  # the finer methods are not always monotone
+        "deterministic": True,
+        "force_row_wise": True,
+        "verbosity": -1,
+    }
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fit.
+
+    Attributes
+    ----------
+    pairs_per_row : int
+        Random terms drawn for each row.
+    most_rounds, patience : int
+        Trees at most, and how many without progress end the fit.
+    calibration_rate : float
+        Share of the rows, the latest, that stop and calibrate the booster.
+    seed : int
+    threads : int
+        The same booster comes out at any number.
+    parameters : mapping
+        LightGBM parameters that differ from ``BOOSTER_PARAMETERS``.
+    """
+
+    pairs_per_row: int = 6
+    most_rounds: int = 600
+    patience: int = 30
+    calibration_rate: float = 0.25
+    seed: int = 7
+    threads: int = 2
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted curve and how it came about."""
+
+    curve: TermCurve
+    rounds: int
+    training_pairs: int
+    calibration_pairs: int
+    trained_from: int
+    cutoff: int
+
+
+def fit(
+    dataset: Dataset,
+    cutoff: int,
+    settings: Settings | None = None,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> Fit:
+    """Fit a curve with what was known before `cutoff`.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Rows; those at or after `cutoff` are not used.
+    cutoff : int
+        Exclusive date.
+    settings : Settings, optional
+    progress : callable
+        Told the name of each stage.
+
+    Returns
+    -------
+    Fit
+    """
+    settings = settings or Settings()
+    rng = np.random.default_rng(settings.seed)
+    rows = dataset.between(np.iinfo(np.int32).min, cutoff)
+    split = int(np.quantile(dataset.as_of[rows], 1 - settings.calibration_rate))
+    earlier, later = rows[dataset.as_of[rows] < split], rows[dataset.as_of[rows] >= split]
+
+    progress("learn")
+    learn = dataset.draw(earlier, settings.pairs_per_row, split, rng)
+    held_out = dataset.draw(later, settings.pairs_per_row, cutoff, rng)
+    draft = _boost(dataset, learn, settings, settings.most_rounds, held_out)
+    rounds = max(draft.best_iteration, 1)
+
+    progress("calibrate")
+    margins = _margins(draft, dataset, held_out)
+    calibration = calibrate(dataset.question, margins, held_out)
+
+    progress("refit")
+    everything = dataset.draw(rows, settings.pairs_per_row, cutoff, rng)
+    booster = _boost(dataset, everything, settings, rounds)
+    question = dataset.question
+    curve = TermCurve(
+        question=question.name,
+        booster=lgb.Booster(model_str=booster.model_to_string(num_iteration=rounds)),
+        features=dataset.features,
+        calibration=calibration,
+        shortest=question.shortest,
+        longest=question.longest,
+    )
+    first = int(dataset.as_of[rows].min())
+    return Fit(curve, rounds, everything.row.size, held_out.row.size, first, cutoff)
+
+
+def monotone_directions(question: Question, features: tuple[str, ...]) -> list[int]:
+    """Directions of the features, from the dictionary, and of the term."""
+    return [*(dictionary()[name].direction for name in features), question.direction]
+
+
+def _boost(
+    dataset: Dataset,
+    pairs: Pairs,
+    settings: Settings,
+    rounds: int,
+    held_out: Pairs | None = None,
+) -> lgb.Booster:
+    parameters = {
+        **BOOSTER_PARAMETERS,
+        "monotone_constraints": monotone_directions(dataset.question, dataset.features),
+        "seed": settings.seed,
+        "num_threads": settings.threads,
+        **settings.parameters,
+    }
+    training = _lgb_data(dataset, pairs)
+    if held_out is None:
+        return lgb.train(parameters, training, num_boost_round=rounds)
+    return lgb.train(
+        parameters,
+        training,
+        num_boost_round=rounds,
+        valid_sets=[_lgb_data(dataset, held_out, training)],
+        callbacks=[lgb.early_stopping(settings.patience, verbose=False)],
+    )
+
+
+def _lgb_data(dataset: Dataset, pairs: Pairs, reference: lgb.Dataset | None = None) -> lgb.Dataset:
+    return lgb.Dataset(
+        _inputs(dataset, pairs),
+        label=pairs.happened,
+        weight=pairs.weight,
+        feature_name=[*dataset.features, TERM],
+        reference=reference,
+    )
+
+
+def _inputs(dataset: Dataset, pairs: Pairs) -> Floats:
+    return np.column_stack([dataset.X[pairs.row], pairs.term_days])
+
+
+def _margins(booster: lgb.Booster, dataset: Dataset, pairs: Pairs) -> Floats:
+    return np.asarray(booster.predict(_inputs(dataset, pairs), raw_score=True))
+
+
+def calibrate(
+    question: Question, margins: Floats, pairs: Pairs, smoothness: float = 5.0
+) -> Calibration:
+    """Fit ``a·margin + b(t)`` by penalised maximum likelihood.
+
+    Parameters
+    ----------
+    question : Question
+        Gives the knots of ``b`` and the way it may go.
+    margins : ndarray of float64, shape (n_pairs,)
+        Of a booster that did not learn from these pairs.
+    pairs : Pairs
+    smoothness : float
+        Weight, in rows, of the pull of ``b`` towards a constant and of ``a`` towards 1: where few
+        outcomes are known yet, as at long terms, the curve stays as the booster drew it.
+
+    Returns
+    -------
+    Calibration
+    """
+    knots = np.array(question.knots, float)
+    basis = np.column_stack(
+        [np.interp(pairs.term_days, knots, unit) for unit in np.eye(knots.size)]
+    )
+    # b = first offset, then steps that all go the curve's way
+    rises = np.tril(np.ones((knots.size, knots.size)))
+    rises[:, 1:] *= question.direction
+    design = np.column_stack([margins, basis @ rises])
+    target, weight = pairs.happened.astype(float), pairs.weight
+    neutral = np.zeros(knots.size + 1)
+    neutral[0] = 1.0
+
+    def loss(theta: Floats) -> tuple[float, Floats]:
+        log_odds = design @ theta
+        likelihood = weight @ (np.logaddexp(0, log_odds) - target * log_odds)
+        away = theta - neutral
+        gradient = design.T @ (weight * (expit(log_odds) - target)) + 2 * smoothness * away
+        return float(likelihood + smoothness * away @ away), gradient
+
+    bounds = [(0.05, None), (None, None), *[(0.0, None)] * (knots.size - 1)]
+    theta = minimize(loss, neutral, jac=True, method="L-BFGS-B", bounds=bounds).x
+    return Calibration(float(theta[0]), question.knots, tuple((rises @ theta[1:]).tolist()))
