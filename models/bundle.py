@@ -1,0 +1,209 @@
+"""A model's files on disk: text and JSON only, named after their hash, verified before parsing.
+
+A damaged LightGBM text can crash the process that reads it, so nothing is parsed until every file
+has the size and the SHA-256 of the manifest, and the manifest the hash it is named after. Bundles
+are never changed and never deleted: an old decision replays with the files it was made with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightgbm as lgb
+
+from features.dictionary import dictionary_sha256
+from models.curve import Calibration, TermCurve
+
+MANIFEST = "manifest.json"
+
+
+class BundleError(ValueError):
+    """A bundle is missing or damaged, or was made for something else; it is not used."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A curve with what is needed to use, explain and identify it.
+
+    Attributes
+    ----------
+    sha256 : str
+        Hash of the manifest: the model's identity.
+    curve : TermCurve
+    reference : dict
+        ``median`` of each feature over the training rows, for comparisons in reasons.
+    card : dict
+        Question, default definition, ledger id, training window, data hash, versions, metrics.
+    """
+
+    sha256: str
+    curve: TermCurve
+    reference: dict[str, Any]
+    card: dict[str, Any]
+
+
+def write(folder: Path, curve: TermCurve, reference: dict[str, Any], card: dict[str, Any]) -> str:
+    """Write a bundle below `folder`.
+
+    Parameters
+    ----------
+    folder : Path
+        Where bundles stand; the new one gets its hash as name.
+    curve, reference, card
+        See :class:`Bundle`.
+
+    Returns
+    -------
+    str
+        The bundle's SHA-256. The same curve, reference and card give the same one.
+    """
+    calibration = curve.calibration
+    files = {
+        "booster.txt": curve.booster.model_to_string().encode(),
+        "features.json": _json(
+            {"names": list(curve.features), "dictionary_sha256": dictionary_sha256()}
+        ),
+        "calibration.json": _json(
+            {
+                "question": curve.question,
+                "slope": calibration.slope,
+                "terms": list(calibration.terms),
+                "offsets": list(calibration.offsets),
+                "shortest": curve.shortest,
+                "longest": curve.longest,
+            }
+        ),
+        "reference.json": _json(reference),
+        "card.json": _json(card),
+    }
+    manifest = _json(
+        {name: {"sha256": _sha256(data), "size": len(data)} for name, data in files.items()}
+    )
+    sha256 = _sha256(manifest)
+    target = folder / sha256
+    if target.exists():
+        verify(folder, sha256)
+        return sha256
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as draft:
+        for name, data in {**files, MANIFEST: manifest}.items():
+            _write_through(Path(draft) / name, data)
+        Path(draft).rename(target)
+        Path(draft).mkdir()  # for the context manager to remove
+    return sha256
+
+
+def verify(folder: Path, sha256: str) -> dict[str, bytes]:
+    """Return a bundle's files after checking every size and hash.
+
+    Raises
+    ------
+    BundleError
+        Naming the first file that is missing or differs.
+    """
+    here = folder / sha256
+    manifest = _read(here / MANIFEST)
+    if _sha256(manifest) != sha256:
+        raise BundleError(f"bundle {sha256[:12]}: {MANIFEST} was changed")
+    files = {}
+    for name, expected in json.loads(manifest).items():
+        data = _read(here / name)
+        if len(data) != expected["size"] or _sha256(data) != expected["sha256"]:
+            raise BundleError(f"bundle {sha256[:12]}: {name} was changed")
+        files[name] = data
+    return files
+
+
+def read(folder: Path, sha256: str) -> Bundle:
+    """Load a bundle after :func:`verify`.
+
+    Raises
+    ------
+    BundleError
+        If a file is missing or differs, or the features have other words by now.
+    """
+    files = verify(folder, sha256)
+    features = json.loads(files["features.json"])
+    calibration = json.loads(files["calibration.json"])
+    curve = TermCurve(
+        question=calibration["question"],
+        booster=lgb.Booster(model_str=files["booster.txt"].decode()),
+        features=tuple(features["names"]),
+        calibration=Calibration(
+            calibration["slope"], tuple(calibration["terms"]), tuple(calibration["offsets"])
+        ),
+        shortest=calibration["shortest"],
+        longest=calibration["longest"],
+    )
+    return Bundle(
+        sha256, curve, json.loads(files["reference.json"]), json.loads(files["card.json"])
+    )
+
+
+@dataclass(frozen=True)
+class Champions:
+    """The one pointer file: which bundles and which policy speak, swapped as a whole.
+
+    Attributes
+    ----------
+    late, default : str or None
+        SHA-256 of the champions; ``None`` while there is none.
+    policy : str
+        SHA-256 of the policy file in force.
+    abstentions : dict
+        Why a curve has no champion, by question: ``reason``, ``events`` and ``floor``.
+    """
+
+    late: str | None
+    default: str | None
+    policy: str
+    abstentions: dict[str, dict[str, Any]]
+
+    def save(self, path: Path) -> None:
+        """Replace the pointer file atomically."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        _write_through(draft, _json(self.__dict__))
+        draft.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Champions:
+        """Read the pointer file.
+
+        Raises
+        ------
+        BundleError
+            If there is none yet, or it is not what :meth:`save` wrote.
+        """
+        try:
+            return cls(**json.loads(_read(path)))
+        except (json.JSONDecodeError, TypeError) as error:
+            raise BundleError(f"{path.name} is damaged") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path.parent.name}/{path.name} cannot be read") from error
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
