@@ -17,12 +17,12 @@ from features import settled as settled_family
 from features.compiled import njit
 from features.fallen_due import FADED_DAYS as DUE_FADED_DAYS
 from features.fallen_due import FallenDue, fallen_due
-from features.history import Days, History, Invoices, Settled
+from features.history import NEVER, Days, History, Invoices, Settled
 from features.open_items import OpenItems, open_items
 from features.order import Order, order
 from features.purchases import Purchases, purchases
 from features.settled import WINDOWS_DAYS, latest, recent, settled
-from features.settlement import CREDIT_NOTE, PAYMENT, Steps
+from features.settlement import CREDIT_NOTE, PAYMENT, WRITE_OFF, Steps
 
 CUSTOMER_FEATURES: tuple[str, ...] = (
     *(f"settled_{w}_{f}" for w in WINDOWS_DAYS for f in settled_family.Settled._fields),
@@ -37,6 +37,7 @@ CUSTOMER_FEATURES: tuple[str, ...] = (
 ORDER_FEATURES: tuple[str, ...] = tuple(f"order_{f}" for f in Order._fields)
 """What is said of an invoice besides: the late curve reads both."""
 
+NOTHING = -1
 TYPICAL_AMOUNT = CUSTOMER_FEATURES.index("purchases_typical_amount")
 
 
@@ -260,15 +261,41 @@ def _gather_fallen_due(
         since_due = as_of - 1 - invoices.due_on[i]
         if since_due < 0 or since_due >= DUE_FADED_DAYS:
             continue
-        k = _last_step(invoices, steps, i, as_of)
-        closed = k >= 0 and steps.open_cents[k] == 0
-        if closed and steps.kind[k] == CREDIT_NOTE:
+        closed_by, paid_on = _closed_by(invoices, steps, i, as_of)
+        if closed_by == CREDIT_NOTE:
             continue
-        paid = closed and steps.kind[k] == PAYMENT
         days_since_due[n] = since_due
-        days_late[n] = steps.paid_on[k] - invoices.due_on[i] if paid else since_due
+        days_late[n] = paid_on - invoices.due_on[i] if closed_by == PAYMENT else since_due
         n += 1
     return n
+
+
+@njit
+def _closed_by(invoices: Invoices, steps: Steps, invoice: int, as_of: int) -> tuple[int, int]:
+    """Tell what closed an invoice, as known before `as_of`, and the value date of the last of it.
+
+    As in ``History.settled``: a write-off if there was any, else a payment if more was paid than
+    credited, else a credit note; ``NOTHING`` while it is open. Cents that come after the step
+    within the tolerance change neither.
+    """
+    closed_by, closed_on = NOTHING, 0
+    lost, in_cash, waived, latest = False, 0, 0, -NEVER
+    for k in range(invoices.step_start[invoice], invoices.step_start[invoice + 1]):
+        if steps.known_on[k] >= as_of:
+            break
+        latest = max(latest, steps.paid_on[k])
+        if steps.kind[k] == CREDIT_NOTE:
+            waived += steps.cents[k]
+        elif steps.kind[k] == WRITE_OFF:
+            lost = True
+        else:
+            in_cash += steps.cents[k]
+        if steps.open_cents[k] > 0:
+            closed_by = NOTHING
+        elif closed_by == NOTHING:
+            closed_on = latest
+            closed_by = WRITE_OFF if lost else PAYMENT if in_cash > waived else CREDIT_NOTE
+    return closed_by, closed_on
 
 
 @njit

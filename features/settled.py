@@ -121,7 +121,8 @@ def recent(
 ) -> Recent:
     """Summarise the invoices settled before `as_of`, given in order of time, recent ones most."""
     weight, late, late_15, days, squares = 0.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(np.searchsorted(known_on, as_of - FADED_DAYS), days_late.size):
+    begin = np.searchsorted(known_on, as_of - FADED_DAYS)
+    for i in range(begin, days_late.size):
         if until[i] < as_of:
             continue
         w = 0.5 ** ((as_of - known_on[i]) / HALF_LIFE_DAYS)
@@ -129,9 +130,11 @@ def recent(
         late += w * (days_late[i] > 0)
         late_15 += w * (days_late[i] > 15)
         days += w * days_late[i]
-        squares += w * days_late[i] ** 2
     if weight == 0:
         return Recent(np.nan, np.nan, np.nan, np.nan)
     mean = days / weight
-    spread = np.sqrt(max(squares / weight - mean**2, 0.0))
-    return Recent(mean, late / weight, late_15 / weight, spread)
+    for i in range(begin, days_late.size):  # again: the mean of squares less the square of the mean
+        if until[i] >= as_of:  # is noise where every invoice is paid on the same day
+            w = 0.5 ** ((as_of - known_on[i]) / HALF_LIFE_DAYS)
+            squares += w * (days_late[i] - mean) ** 2
+    return Recent(mean, late / weight, late_15 / weight, np.sqrt(squares / weight))

@@ -406,6 +406,7 @@ def _conflicts(
     ledger: Ledger, name: str, columns: dict[str, NDArray[Any]], other: NDArray[np.bool_]
 ) -> pd.DataFrame:
     key = TABLES[name].key
-    rows = ledger[name].reset_index(names="row").set_index(key).loc[columns[key][other], "row"]
+    rows = ledger[name][ledger[name][key].isin(columns[key][other])]
+    written = [row.to_json(date_format="iso") for _, row in rows.iterrows()]
     reason = "already_there_with_other_content"
-    return pd.DataFrame({"table": name, "row": rows.to_numpy(), "column": key, "reason": reason})
+    return pd.DataFrame({"table": name, "column": key, "reason": reason, "row": written})

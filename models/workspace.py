@@ -1,4 +1,4 @@
-"""Where everything stands: one folder, ``var`` unless ``ENCOURS_HOME`` says otherwise."""
+"""Where everything stands: one folder, ``var/demo`` unless ``ENCOURS_HOME`` says otherwise."""
 
 from __future__ import annotations
 
@@ -24,12 +24,17 @@ class Workspace:
     @classmethod
     def from_environment(cls) -> Workspace:
         """Read ``ENCOURS_HOME``."""
-        return cls(Path(os.environ.get("ENCOURS_HOME", "var")))
+        return cls(Path(os.environ.get("ENCOURS_HOME", "var/demo")))
+
+    @property
+    def facts(self) -> Path:
+        """The facts, a SQLite file."""
+        return self.home / "facts.db"
 
     @property
     def facts_url(self) -> str:
-        """The facts, a SQLite file."""
-        return sqlite_url(self.home / "facts.db")
+        """The facts, as a URL."""
+        return sqlite_url(self.facts)
 
     @property
     def record_url(self) -> str:

@@ -7,9 +7,10 @@ knows of the web; the clock, the store and the record are given.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -236,14 +237,19 @@ class Assessor:
         return None if entry is None else _answer(entry)
 
 
-def assessor_from_environment(clock: Callable[[], datetime] | None = None) -> Assessor | Waiting:
-    """Build the assessor of ``ENCOURS_HOME``; one that is not ready where there is no ledger."""
+def assessor_from_environment() -> Assessor | Waiting:
+    """Build the assessor of ``ENCOURS_HOME``; one that is not ready where there is no ledger.
+
+    ``ENCOURS_TODAY`` (YYYY-MM-DD) answers as of that day, for a ledger of the past.
+    """
     workspace = Workspace.from_environment()
     try:
         store = Store(workspace.facts_url)
     except LedgerError as error:
         return Waiting(str(error))
-    return Assessor(store, Record(workspace.record_url), workspace, clock or _utc_now)
+    today = os.environ.get("ENCOURS_TODAY")
+    clock = _utc_now if today is None else _end_of(date.fromisoformat(today))
+    return Assessor(store, Record(workspace.record_url), workspace, clock)
 
 
 class Waiting:
@@ -471,6 +477,11 @@ def _microseconds(instant: datetime) -> int:
 
 def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def _end_of(day: date) -> Callable[[], datetime]:
+    end = datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
+    return lambda: end
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

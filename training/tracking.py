@@ -6,6 +6,7 @@ bundle's hash is the model's identity.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 REGISTERED = {"late": "late-payment", "default": "default"}
-BUNDLE_TAG = "bundle_sha256"
+BUNDLE_TAG, ABSTAINED_TAG = "bundle_sha256", "abstained"
 CHAMPION, CHALLENGER = "champion", "challenger"
 
 
@@ -100,8 +101,27 @@ class Tracking:
             tags={BUNDLE_TAG: bundle.name},
         )
         client.set_terminated(run_id)
-        self.alias(Version(question, str(version.version), bundle.name), CHALLENGER)
-        return Version(question, str(version.version), bundle.name)
+        registered = Version(question, str(version.version), bundle.name)
+        self.alias(registered, CHALLENGER)
+        if self.abstention(question) is not None:
+            client.delete_registered_model_tag(name, ABSTAINED_TAG)
+        return registered
+
+    def abstain(self, question: str, why: Mapping[str, Any]) -> None:
+        """Note that the ledger cannot teach a curve, and withdraw its challenger."""
+        name = self._registered(question)
+        self._client.set_registered_model_tag(name, ABSTAINED_TAG, json.dumps(dict(why)))
+        if self.find(question, CHALLENGER) is not None:
+            self._client.delete_registered_model_alias(name, CHALLENGER)
+
+    def abstention(self, question: str) -> dict[str, Any] | None:
+        """Return why the latest training taught no such curve, or ``None`` when it did."""
+        name = REGISTERED[question]
+        for model in self._client.search_registered_models(f"name = '{name}'"):
+            if ABSTAINED_TAG in model.tags:
+                why: dict[str, Any] = json.loads(model.tags[ABSTAINED_TAG])
+                return why
+        return None
 
     def alias(self, version: Version, alias: str) -> None:
         """Point `alias` at `version`."""

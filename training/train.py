@@ -33,7 +33,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Ledger:
+class Books:
     """The facts to train on, and how to name them.
 
     Attributes
@@ -68,12 +68,10 @@ class Abstained:
 
     question: str
     reason: str
-    events: int
-    floor: int
 
 
 def train_late(
-    ledger: Ledger,
+    books: Books,
     bundle_folder: Path,
     tracking: Tracking,
     cutoff: int | None = None,
@@ -84,7 +82,7 @@ def train_late(
 
     Parameters
     ----------
-    ledger : Ledger
+    books : Books
     bundle_folder : Path
         Where the bundle is written.
     tracking : Tracking
@@ -101,13 +99,13 @@ def train_late(
         If the ledger holds too little time before the cut-off.
     """
     progress("late: features")
-    dataset = late_dataset(ledger.history)
-    cutoff = ledger.end - LATE_TEST_DAYS if cutoff is None else cutoff
-    return _train(dataset, ledger, bundle_folder, tracking, cutoff, settings, {}, progress)
+    dataset = late_dataset(books.history)
+    cutoff = books.end - LATE_TEST_DAYS if cutoff is None else cutoff
+    return _train(dataset, books, bundle_folder, tracking, cutoff, settings, {}, progress)
 
 
 def train_default(
-    ledger: Ledger,
+    books: Books,
     bundle_folder: Path,
     tracking: Tracking,
     cutoff: int | None = None,
@@ -127,17 +125,20 @@ def train_default(
         failures would be invented.
     """
     chosen = DEFAULT_DEFINITIONS[definition]
-    spells = find_defaults(ledger.history, chosen)
-    matured = int((spells.began_on < ledger.end).sum())
+    spells = find_defaults(books.history, chosen)
+    matured = int((spells.began_on < books.end).sum())
     if matured < FEWEST_DEFAULTS:
         reason = f"{matured} matured defaults, at least {FEWEST_DEFAULTS} are needed"
-        return Abstained(DEFAULT.name, reason, matured, FEWEST_DEFAULTS)
+        tracking.abstain(
+            DEFAULT.name, {"reason": reason, "events": matured, "floor": FEWEST_DEFAULTS}
+        )
+        return Abstained(DEFAULT.name, reason)
     progress("default: features")
-    dataset = default_dataset(ledger.history, chosen, ledger.end)
-    cutoff = ledger.end - DEFAULT_TEST_DAYS if cutoff is None else cutoff
+    dataset = default_dataset(books.history, chosen, books.end)
+    cutoff = books.end - DEFAULT_TEST_DAYS if cutoff is None else cutoff
     return _train(
         dataset,
-        ledger,
+        books,
         bundle_folder,
         tracking,
         cutoff,
@@ -149,7 +150,7 @@ def train_default(
 
 def _train(
     dataset: Dataset,
-    ledger: Ledger,
+    books: Books,
     bundle_folder: Path,
     tracking: Tracking,
     cutoff: int,
@@ -162,13 +163,13 @@ def _train(
     _require_history(dataset, cutoff)
     fitted = fit(dataset, cutoff, settings, lambda stage: progress(f"{name}: {stage}"))
     progress(f"{name}: measure")
-    measured = out_of_time(fitted.curve, dataset, dataset.between(cutoff, ledger.end), ledger.end)
-    card = {**_card(dataset, ledger, fitted, measured), **definition}
+    measured = out_of_time(fitted.curve, dataset, dataset.between(cutoff, books.end), books.end)
+    card = {**_card(dataset, books, fitted, measured), **definition}
     progress(f"{name}: register")
     sha256 = bundles.write(bundle_folder, fitted.curve, _reference(dataset, cutoff), card)
     version = tracking.record(
         name,
-        _parameters(settings, fitted, ledger),
+        _parameters(settings, fitted, books),
         _metrics(measured),
         bundle_folder / sha256,
         {"features.json": json.dumps(list(dataset.features), indent=1)},
@@ -185,15 +186,15 @@ def _require_history(dataset: Dataset, cutoff: int) -> None:
         )
 
 
-def _card(dataset: Dataset, ledger: Ledger, fitted: Fit, measured: list[Quality]) -> dict[str, Any]:
+def _card(dataset: Dataset, books: Books, fitted: Fit, measured: list[Quality]) -> dict[str, Any]:
     return {
         "question": dataset.question.name,
         "terms_days": [dataset.question.shortest, dataset.question.longest],
-        "ledger_id": ledger.id,
-        "data_sha256": ledger.data_sha256,
+        "ledger_id": books.id,
+        "data_sha256": books.data_sha256,
         "trained_from": as_date(fitted.trained_from),
         "cutoff": as_date(fitted.cutoff),
-        "measured_until": as_date(ledger.end),
+        "measured_until": as_date(books.end),
         "rounds": fitted.rounds,
         "libraries": {name: installed(name) for name in ("lightgbm", "numpy", "scikit-learn")},
         "python": platform.python_version(),
@@ -211,7 +212,7 @@ def _reference(dataset: Dataset, cutoff: int) -> dict[str, Any]:
     return {"median": medians}
 
 
-def _parameters(settings: Settings, fitted: Fit, ledger: Ledger) -> dict[str, Any]:
+def _parameters(settings: Settings, fitted: Fit, books: Books) -> dict[str, Any]:
     return {
         **BOOSTER_PARAMETERS,
         **settings.parameters,
@@ -220,8 +221,8 @@ def _parameters(settings: Settings, fitted: Fit, ledger: Ledger) -> dict[str, An
         "rounds": fitted.rounds,
         "training_pairs": fitted.training_pairs,
         "cutoff": as_date(fitted.cutoff),
-        "ledger_id": ledger.id,
-        "data_sha256": ledger.data_sha256,
+        "ledger_id": books.id,
+        "data_sha256": books.data_sha256,
     }
 
 

@@ -1,0 +1,66 @@
+# `make` lists the targets; `make run` and `make test` do all the set-up.
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types bench docs clean lock
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 3000
+export OMP_WAIT_POLICY ?= passive
+export MLFLOW_DISABLE_TELEMETRY := true
+export BENTOML_DO_NOT_TRACK := true
+unexport ENCOURS_TODAY
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
+
+run: $(VENV)/run.done  ## serve assessments; on first use simulate, import, train (LEDGER=path MAPPING=path for your own file)
+	@$(BIN)/encours run --port $(PORT) $(if $(LEDGER),--ledger "$(LEDGER)" --mapping "$(MAPPING)")
+
+test: $(VENV)/dev.done  ## run every check and test
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/python -m pytest
+
+check: lint types  ## lint and types
+
+lint: $(VENV)/dev.done  ## style, and who may import whom
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+
+types: $(VENV)/dev.done  ## mypy, strict
+	@$(BIN)/mypy
+
+bench: $(VENV)/dev.done  ## accuracy on real invoices, beside published figures
+	@$(BIN)/python -m benchmarks.accuracy
+
+docs: $(VENV)/dev.done  ## the feature dictionary page
+	@$(BIN)/python -m docs.dictionary_page
+
+lock:  ## resolve the locks anew (needs uv)
+	uv pip compile pyproject.toml --group build --generate-hashes --no-header --python-version 3.11 -o requirements.lock
+	uv pip compile pyproject.toml --group build --group dev -c requirements.lock --generate-hashes --no-header --python-version 3.11 -o requirements-dev.lock
+
+clean:  ## remove what was built; data in var/ stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("encours needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || { \
+	  echo "LightGBM needs libgomp1: as root, apt-get install -y libgomp1" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "Python's venv is missing: as root, apt-get install -y python3-venv" >&2; exit 1; }
+
+$(VENV)/run.done: requirements.lock pyproject.toml | $(VENV)/bin/python
+	@if [ ! -f $(VENV)/dev.done ]; then echo "Installing what the service needs (a minute or two)"; $(call install,requirements.lock); fi
+	@touch $@
+
+$(VENV)/dev.done: requirements-dev.lock pyproject.toml | $(VENV)/bin/python
+	@echo "Installing what the tests need (a minute or two)"
+	@$(call install,requirements-dev.lock)
+	@touch $@
+
+define install
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(1) \
+  && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+endef
