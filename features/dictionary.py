@@ -17,6 +17,7 @@ PATH = Path(__file__).with_name("dictionary.yaml")
 DIRECTIONS = {"higher_is_riskier": 1, "lower_is_riskier": -1, "free": 0}
 LANGUAGES = ("fr", "en")
 NO_BREAK_SPACE = "\u00a0"
+MEDIAN = {"fr": "médiane des clients", "en": "median customer"}
 
 
 @dataclass(frozen=True)
@@ -59,14 +60,22 @@ class Entry:
     direction: int
     words: dict[str, Words]
 
-    def say(self, value: float, language: str, currency: str) -> str:
-        """Word the reason for `value`, or say why there is none when it is NaN."""
+    def say(self, value: float, language: str, currency: str, median: float | None = None) -> str:
+        """Word the reason for `value`, or say why there is none when it is NaN.
+
+        `median`, of the customers to compare with, is added in brackets.
+        """
         words = self.words[language]
         if value != value:
             return words.missing
         early = value < 0 and words.early != ""
-        reason, value = (words.early, -value) if early else (words.reason, value)
-        return reason.replace("{value}", display(value, self.unit, language, currency))
+        reason, size = (words.early, -value) if early else (words.reason, value)
+        said = reason.replace("{value}", display(size, self.unit, language, currency))
+        if median is None or self.unit == "date_part":
+            return said
+        colon = f"{NO_BREAK_SPACE}:" if language == "fr" else ":"
+        others = display(median, self.unit, language, currency)
+        return f"{said} ({MEDIAN[language]}{colon} {others})"
 
 
 def display(value: float, unit: str, language: str, currency: str) -> str:

@@ -33,7 +33,7 @@ class Reason:
         The feature's value; ``None`` is missing.
     unit : str
     compare : float or None
-        Median of the rows the curve was trained on.
+        Median over the rows of the year before the curve's cut-off.
     fr, en : str
         The reason in words.
     """
@@ -56,8 +56,8 @@ class Explanation:
     ----------
     curve : str
         ``late`` or ``default``.
-    term_days : int
-        The term or horizon asked.
+    horizon_days : int
+        The term asked: days after the due date, or from now.
     base : float
         What any customer gets at that term, in log-odds.
     reasons : tuple of Reason
@@ -69,7 +69,7 @@ class Explanation:
     """
 
     curve: str
-    term_days: int
+    horizon_days: int
     base: float
     reasons: tuple[Reason, ...]
     other: float
@@ -109,7 +109,7 @@ def explain(bundle: Bundle, row: NDArray[np.float64], term_days: int, currency: 
     told = math.fsum(reason.contribution for reason in reasons)
     return Explanation(
         curve=curve.question,
-        term_days=term_days,
+        horizon_days=term_days,
         base=taken_apart.base,
         reasons=reasons,
         other=math.fsum(contributions) - told,
@@ -134,13 +134,14 @@ def _reason(
     bundle: Bundle, feature: str, value: float, contribution: float, currency: str
 ) -> Reason:
     entry = dictionary()[feature]
+    median = bundle.reference["median"][feature]
     return Reason(
         code=entry.code,
         feature=feature,
         contribution=contribution,
         value=None if math.isnan(value) else value,
         unit=entry.unit,
-        compare=bundle.reference["median"][feature],
-        fr=entry.say(value, "fr", currency),
-        en=entry.say(value, "en", currency),
+        compare=median,
+        fr=entry.say(value, "fr", currency, median),
+        en=entry.say(value, "en", currency, median),
     )
