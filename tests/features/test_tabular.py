@@ -449,6 +449,30 @@ def test_a_file_that_cannot_be_read_says_why(imported, source, words):
     assert not [value for value in ("F-1", "C-1", "80.50") if value in message]
 
 
+@pytest.mark.parametrize(
+    "first_line",
+    [
+        "F-1,Morel,2024-01-31,2024-02-10,80.50",
+        "F-1,Morel,31 janv. 2024,,-80.50",
+        "F-1,Morel,2024-01-31,2024-01-31,Morel",  # two "names" appear twice
+        "F-1,customer,Morel,2024-01-31,80.50",  # a value is also the name of a column
+        "F-1,customer,Morel,,-80.50",
+        "F-1,Morel,Paris,Lyon,Nantes",  # neither a number nor a date
+    ],
+)
+def test_the_first_line_of_a_file_without_a_header_is_not_quoted(imported, first_line):
+    with pytest.raises(LedgerError, match=r"ledger.csv: .*the file has 5 column\(s\)") as error:
+        imported(first_line + "\n" + GOOD)
+    values = set(first_line.split(",")) - {"", "customer"}
+    assert not [value for value in values if value in str(error.value)]
+
+
+def test_a_wrong_separator_quotes_no_header_in_one_piece(imported):
+    with pytest.raises(LedgerError, match=r"the file has 1 column\(s\)") as error:
+        imported("F-1;Morel;2024-01-31;;80.50\n")
+    assert "Morel" not in str(error.value)
+
+
 def test_utf8_declared_as_another_encoding_is_an_error_not_a_wrong_name(imported):
     text = HEADER + "F-1,Hôtel,2024-01-31,2024-02-10,80.50\n"
     with pytest.raises(LedgerError, match="declared as cp1252, this reads as utf-8"):

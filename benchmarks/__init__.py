@@ -1,0 +1,1 @@
+"""Accuracy beside published figures; run with ``make bench``."""

@@ -1,0 +1,79 @@
+"""The BentoML service: process, probes and lifecycle; the routes are serving/api.py.
+
+python -m bentoml serve serving.service:Encours --host 127.0.0.1 --port 3000
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["BENTOML_DO_NOT_TRACK"] = "true"  # before the import, which may cache it
+
+from functools import cache
+
+import bentoml
+import structlog
+from bentoml._internal.utils.analytics import usage_stats
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from serving.api import Assesses, create_app
+from serving.assess import Waiting, assessor_from_environment
+
+usage_stats.do_not_track.cache_clear()  # `bentoml serve` asked before it imported this file
+log = structlog.get_logger()
+
+
+@cache
+def _assessor() -> Assesses:
+    """Build the assessor once a worker; whatever fails, the worker lives and says why not."""
+    try:
+        return assessor_from_environment()
+    except Exception as error:  # noqa: BLE001  BentoML restarts a worker that fails, for ever
+        log.error("start_failed", error=type(error).__name__)
+        return Waiting(f"The service could not start: {type(error).__name__}. See its log.")
+
+
+@cache
+def _app() -> FastAPI:
+    return create_app(_assessor())
+
+
+async def _every_path(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer every path that BentoML's probes leave.
+
+    Mounted as a plain function: of a FastAPI object BentoML takes only the paths it knows, and
+    answers the others itself, with an index page that loads scripts from elsewhere.
+    """
+    await _app()(scope, receive, send)
+
+
+@bentoml.asgi_app(_every_path, path="/")
+@bentoml.service(
+    name="encours",
+    workers=1,
+    http={"host": "127.0.0.1", "port": 3000},
+    traffic={"timeout": 60},  # the last resort: serving/api.py gives up sooner, in its own words
+    logging={"access": {"enabled": False}},  # serving/api.py logs, without paths
+    metrics={"enabled": False},  # they are labelled by path: assessment ids, without end
+)
+class Encours:
+    """Assesses orders on trade credit."""
+
+    def __init__(self) -> None:
+        structlog.configure(
+            processors=[
+                structlog.processors.add_log_level,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.JSONRenderer(),
+            ]
+        )
+        _app()
+
+    def __is_ready__(self) -> bool:
+        """Answer ``/readyz``, with the reason when it is not."""
+        reason = _assessor().readiness()
+        if reason is not None:
+            raise HTTPException(503, reason)
+        return True
