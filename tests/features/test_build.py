@@ -31,7 +31,7 @@ from tests.features.ledgers import (
 
 NAMES = feature_names(with_order=False)
 DATES = st.lists(AS_OF, min_size=1, max_size=5)
-few = settings(max_examples=12, deadline=None)
+few = settings(max_examples=10, deadline=None)
 
 
 def describe(known, customers, as_of):
@@ -58,7 +58,7 @@ def business_day_before(as_of):
 
 
 @given(moments(), DATES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_the_compiled_families_agree_with_the_slow_reference(moment, dates):
     tables, as_of = moment[0], [moment[1], *dates]
     ledger = ledger_of(tables)
@@ -76,7 +76,7 @@ def test_the_compiled_families_agree_with_the_slow_reference(moment, dates):
 
 
 @given(moments())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_removing_what_happened_or_was_recorded_from_a_date_on_changes_no_feature(moment):
     tables, as_of = moment
     facts, customers = facts_of(ledger_of(tables)), tables["customers"]["customer_id"]

@@ -307,7 +307,7 @@ def test_invoices_known_on_one_day_are_oldest_by_issue_then_by_due_date(known):
 
 
 @given(raw_tables())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_a_balance_is_its_amount_less_its_steps_and_stays_between_zero_and_the_amount(tables):
     known = history.build(facts_of(ledger_of(tables)))
     balance = known.invoices.amount_cents.copy()
@@ -331,7 +331,7 @@ def test_steps_follow_each_other_and_never_come_before_the_invoice_is_known(tabl
 
 
 @given(raw_tables(kinds=st.sampled_from(["payment", "payment", "credit_note"])))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_no_money_is_made_or_lost(tables):
     """Without reversals: what is applied and the credit left are the cash, kind by kind."""
     facts = facts_of(ledger_of(tables))
@@ -353,7 +353,7 @@ def test_no_money_is_made_or_lost(tables):
 
 
 @given(raw_tables(kinds=st.sampled_from(["payment", "credit_note", "write_off", "reversal"])))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_no_more_is_taken_off_than_was_brought_in(tables):
     facts = facts_of(ledger_of(tables))
     steps, rows = history.build(facts).steps, facts["settlements"]
@@ -380,7 +380,7 @@ def test_when_every_payment_bounces_everything_is_owed_again(tables):
 
 
 @given(raw_tables(), st.integers(START, START + 600))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_an_invoice_stands_as_paid_at_most_once_at_a_time(tables, as_of):
     known = history.build(facts_of(ledger_of(tables)))
     paid = known.settled

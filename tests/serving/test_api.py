@@ -1,0 +1,566 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import threading
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from fastapi import FastAPI
+from fastapi.openapi.models import OpenAPI
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.policy import Order
+from serving import api
+from serving.api import Fault, create_app
+from serving.assess import NotReady, OrderNeeded, UnknownCustomer
+from serving.schemas import (
+    ASSESSMENT_EXAMPLE,
+    REQUEST_EXAMPLE,
+    Assessment,
+    AssessmentRequest,
+    Problem,
+)
+
+ID = "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f"
+ANSWER = f'{{ "id":"{ID}",\t"name": "Méré",  "p": 0.10 }}\n'.encode()  # no serializer writes so
+CANARY = "canary-4711"
+JSON = {"Content-Type": "application/json"}
+
+
+class _Stub:
+    """An assessor that answers, raises or blocks as told."""
+
+    def __init__(self, raises: Exception | None = None) -> None:
+        self.raises = raises
+        self.asked: list[Any] = []
+
+    def assess(self, customer_id: str, order: Order | None) -> bytes:
+        self.asked.append((customer_id, order))
+        if self.raises is not None:
+            raise self.raises
+        return ANSWER
+
+    def find(self, assessment_id: str) -> bytes | None:
+        self.asked.append(assessment_id)
+        if self.raises is not None:
+            raise self.raises
+        return ANSWER if assessment_id == ID else None
+
+    def readiness(self) -> str | None:
+        return None
+
+
+async def _call(app: FastAPI, method: str, path: str, **given: Any) -> httpx.Response:
+    # not TestClient: it wants httpx2, and nothing here needs more than the transport
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://encours", trust_env=False
+    ) as client:
+        return await client.request(method, path, **given)
+
+
+def call(app: FastAPI, method: str, path: str, **given: Any) -> httpx.Response:
+    return asyncio.run(_call(app, method, path, **given))
+
+
+def post(app: FastAPI, body: object, **given: Any) -> httpx.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return call(app, "POST", "/v1/assessments", **{"content": content, "headers": JSON, **given})
+
+
+def request(**changes: Any) -> dict[str, Any]:
+    """Change fields of the order of the example request."""
+    return {**REQUEST_EXAMPLE, "order": {**REQUEST_EXAMPLE["order"], **changes}}
+
+
+def expect(answer: httpx.Response, fault: Fault, detail: str | None = None) -> dict[str, Any]:
+    """Check the exact shape of a problem and return its errors, if any."""
+    assert answer.status_code == fault.status
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    errors = problem.pop("errors", None)
+    assert problem == {
+        "type": f"/problems/{fault.name}",
+        "title": fault.title,
+        "status": fault.status,
+        "detail": fault.remedy if detail is None else detail,
+        "request_id": answer.headers["x-request-id"],
+    }
+    return errors
+
+
+@pytest.fixture
+def stub() -> _Stub:
+    return _Stub()
+
+
+@pytest.fixture
+def app(stub: _Stub) -> FastAPI:
+    return create_app(stub)
+
+
+# Good answers
+
+
+def test_the_recorded_bytes_leave_unchanged(app, stub):
+    answer = post(app, REQUEST_EXAMPLE)
+    assert (answer.status_code, answer.content) == (201, ANSWER)
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["location"] == f"/v1/assessments/{ID}"
+    assert stub.asked == [("C-17", Order(2_000_000, 80_000, 30))]
+    again = call(app, "GET", answer.headers["location"])
+    assert (again.status_code, again.content) == (200, ANSWER)
+
+
+@pytest.mark.parametrize("body", [{}, {"order": None}])
+def test_the_order_may_be_left_out(app, stub, body):
+    assert post(app, {"customer": {"id": "C-17"}, **body}).status_code == 201
+    assert stub.asked == [("C-17", None)]
+
+
+@pytest.mark.parametrize(
+    ("amount", "margin", "expected"),
+    [
+        ("1", "1", (100, 100)),
+        ("0.1", "-0.1", (10, -10)),
+        ("999999999999.99", "0.29", (99_999_999_999_999, 29)),  # 0.29 × 100 is 28.999… in floats
+    ],
+)
+def test_money_becomes_cents_exactly(app, stub, amount, margin, expected):
+    assert post(app, request(amount=amount, margin=margin)).status_code == 201
+    assert stub.asked[0][1][:2] == expected
+
+
+def test_a_body_of_the_longest_size_is_read(app):
+    padded = json.dumps(REQUEST_EXAMPLE).encode().ljust(api.LONGEST_BODY_BYTES)
+    assert post(app, padded).status_code == 201
+    expect(post(app, padded + b" "), api.LONG_BODY)
+
+
+@pytest.mark.parametrize("kind", ["application/json", "Application/JSON; Charset=UTF-8"])
+def test_json_may_be_announced_in_any_case(app, kind):
+    assert post(app, REQUEST_EXAMPLE, headers={"Content-Type": kind}).status_code == 201
+
+
+def test_the_index_names_the_routes(app):
+    assert call(app, "GET", "/").json()["assess"] == "POST /v1/assessments"
+
+
+def test_assessments_run_beside_each_other(app, stub):
+    meeting = threading.Barrier(2, timeout=5)  # broken, thus a 500, if one waits for the other
+    stub.assess = lambda *_: (meeting.wait(), ANSWER)[1]
+
+    async def both() -> list[httpx.Response]:
+        one = {"content": json.dumps(REQUEST_EXAMPLE), "headers": JSON}
+        return await asyncio.gather(*(_call(app, "POST", "/v1/assessments", **one) for _ in "ab"))
+
+    assert [answer.status_code for answer in asyncio.run(both())] == [201, 201]
+
+
+# Bodies that are not the JSON we take
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"{", id="cut"),
+        pytest.param(b'{"customer": {"id": "C-17"}} {}', id="two"),
+        pytest.param(b'{"customer": {"id": "A"}, "customer": {"id": "B"}}', id="duplicate"),
+        pytest.param(b'{"customer": {"id": "A", "id": "A"}}', id="duplicate inside"),
+        pytest.param(b'{"customer": {"\\u0069d": "A", "id": "B"}}', id="duplicate, escaped"),
+        pytest.param(b'{"order": {"terms_days": NaN}}', id="NaN"),
+        pytest.param(b'{"order": {"terms_days": -Infinity}}', id="Infinity"),
+        pytest.param(b'{"order": {"terms_days": ' + b"9" * 5000 + b"}}", id="digits"),
+        pytest.param("é".encode("latin-1"), id="Latin-1"),
+        pytest.param('{"customer": {"id": "C-17"}}'.encode("utf-16"), id="UTF-16"),
+        pytest.param(b'\xef\xbb\xbf{"customer": {"id": "C-17"}}', id="byte order mark"),
+        pytest.param(b'{"customer": {"id": "\x00"}}', id="raw NUL"),
+        pytest.param(b"[" * 60_000, id="deep list"),
+        pytest.param(b'{"a":' * 10_000, id="deep object"),
+        pytest.param(b"[" * 30_000 + b"]" * 30_000, id="deep and whole"),
+    ],
+)
+def test_what_is_not_json_is_refused(app, stub, body):
+    assert expect(post(app, body), api.MALFORMED) is None
+    assert stub.asked == []
+
+
+def test_a_body_without_end_is_refused_while_it_is_read(app):
+    sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 1 << 24:
+            sent += 4096
+            yield b" " * 4096
+
+    expect(post(app, b"", content=endless()), api.LONG_BODY)
+    assert sent <= api.LONGEST_BODY_BYTES + 2 * 4096
+
+
+def test_a_mebibyte_is_refused(app):
+    expect(post(app, b" " * (1 << 20)), api.LONG_BODY)
+
+
+def test_a_body_that_does_not_arrive_is_given_up(app, monkeypatch):
+    monkeypatch.setattr(api, "BODY_SECONDS", 0.05)
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(5)
+
+    expect(post(app, b"", content=slow()), api.SLOW_BODY)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/jsonp"},
+        {"Content-Type": "application/vnd.bentoml+pickle"},
+        {"Content-Type": "multipart/form-data; boundary=x"},
+        {"Content-Type": "application/json; charset=latin-1"},
+        {"Content-Type": "application/json", "Content-Encoding": "gzip"},
+    ],
+)
+def test_only_json_is_taken(app, stub, headers):
+    expect(post(app, REQUEST_EXAMPLE, headers=headers), api.WRONG_TYPE)
+    assert stub.asked == []
+
+
+# Requests that are not valid
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer", "detail"),
+    [
+        ({"amount": 20000.0}, "/order/amount", "must be a string"),
+        ({"amount": float("1e308") * 10}, "/order/amount", None),
+        ({"amount": None}, "/order/amount", "must be a string"),
+        ({"amount": "0.00"}, "/order/amount", "must be > 0"),
+        ({"amount": "-1.00"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "1.005"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "1e3"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "1,000"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "1.00\n"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "١"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "1" * 13}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"margin": "20000.01"}, "/order/margin", "must be at most the amount, either way"),
+        ({"margin": "-20000.01"}, "/order/margin", "must be at most the amount, either way"),
+        ({"terms_days": "30"}, "/order/terms_days", "must be a whole number"),
+        ({"terms_days": 30.0}, "/order/terms_days", "must be a whole number"),
+        ({"terms_days": True}, "/order/terms_days", "must be a whole number"),
+        ({"terms_days": -1}, "/order/terms_days", "Input should be greater than or equal to 0"),
+        ({"terms_days": 276}, "/order/terms_days", "Input should be less than or equal to 275"),
+        ({"terms_days": 10**400}, "/order/terms_days", None),
+        ({"term_days": 30}, "/order", "has an unknown field; see /openapi.json"),
+    ],
+)
+def test_a_wrong_field_is_pointed_at(app, stub, changes, pointer, detail):
+    body = json.dumps(request(**changes)).replace("Infinity", "1e999").encode()
+    errors = expect(post(app, body), api.INVALID)
+    assert [one["pointer"] for one in errors] == [pointer]
+    assert detail is None or errors[0]["detail"] == detail
+    assert stub.asked == []
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ([], [""]),
+        ("C-17", [""]),
+        (None, [""]),
+        ({}, ["/customer"]),
+        ({"customer": "C-17"}, ["/customer"]),
+        ({"customer": {"id": ""}}, ["/customer/id"]),
+        ({"customer": {"id": "C" * 129}}, ["/customer/id"]),
+        ({"customer": {"id": "C\x0017"}}, ["/customer/id"]),
+        ({"customer": {"id": "C\n17"}}, ["/customer/id"]),
+        ({"customer": {"id": "C\u202e17"}}, ["/customer/id"]),
+        ({"customer": {"id": "C\ud800"}}, ["/customer/id"]),
+        ({"customer": {"id": 17}}, ["/customer/id"]),
+        ({"customer": {"id": "C-17"}, "\ud800": 1}, [""]),
+        ({"customer": {"id": "C-17"}, "a": 1, "b": 2}, [""]),
+        ({"customer": {}, "order": {}}, "customer/id order/amount order/margin order/terms_days"),
+    ],
+)
+def test_every_wrong_field_is_pointed_at_once(app, stub, body, pointers):
+    if isinstance(pointers, str):
+        pointers = [f"/{pointer}" for pointer in pointers.split()]
+    errors = expect(post(app, body), api.INVALID)
+    assert [one["pointer"] for one in errors] == pointers
+    assert stub.asked == []
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inside: (
+        st.lists(inside, max_size=3)
+        | st.dictionaries(st.sampled_from(["customer", "order", "id", "amount"]), inside)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None)  # a thread on a busy machine
+@given(body=st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
+def test_no_body_makes_the_service_fail(body):
+    assert post(create_app(_Stub()), body).status_code in {201, 400, 422}
+
+
+# Routes and methods
+
+
+@pytest.mark.parametrize(
+    "path", ["/nothing", "/docs", "/v1/assessments/", "/v1", "/%00", "//v1/assessments"]
+)
+def test_an_unknown_path_is_not_found(app, path):
+    expect(call(app, "GET", path), api.NOT_FOUND)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/assessments", "POST"),
+        ("OPTIONS", "/v1/assessments", "POST"),
+        ("DELETE", f"/v1/assessments/{ID}", "GET"),
+        ("POST", "/", "GET"),
+    ],
+)
+def test_another_method_is_told_the_right_one(app, method, path, allowed):
+    answer = call(app, method, path)
+    expect(answer, api.WRONG_METHOD)
+    assert answer.headers["allow"] == allowed
+
+
+def test_an_unknown_assessment_is_not_found(app, stub):
+    other = ID.replace("0", "1")
+    expect(call(app, "GET", f"/v1/assessments/{other}"), api.UNKNOWN_ASSESSMENT)
+    assert stub.asked == [other]
+
+
+@pytest.mark.parametrize("id", ["1", "%00", ID.upper(), f"{ID}%0A", "../secrets", "a" * 10_000])
+def test_what_cannot_be_an_id_is_not_looked_for(app, stub, id):
+    answer = call(app, "GET", f"/v1/assessments/{id}")
+    assert answer.status_code == 404
+    assert stub.asked == []
+
+
+# What the use case refuses, and failures
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (UnknownCustomer("Import it."), api.UNKNOWN_CUSTOMER),
+        (NotReady("Run `encours train`."), api.NOT_READY),
+    ],
+)
+def test_a_refusal_of_the_use_case_is_a_problem(error, fault):
+    answer = post(create_app(_Stub(raises=error)), REQUEST_EXAMPLE)
+    assert expect(answer, fault, error.detail) is None
+    assert answer.headers.get("retry-after") == ("30" if fault is api.NOT_READY else None)
+
+
+def test_a_missing_order_is_pointed_at():
+    app = create_app(_Stub(raises=OrderNeeded("Give one.")))
+    errors = expect(post(app, {"customer": {"id": "C-17"}}), api.ORDER_NEEDED, "Give one.")
+    assert errors == [{"pointer": "/order", "detail": "is required"}]
+
+
+def test_a_record_that_is_not_ready_says_so():
+    app = create_app(_Stub(raises=NotReady("No ledger.")))
+    expect(call(app, "GET", f"/v1/assessments/{ID}"), api.NOT_READY, "No ledger.")
+
+
+def test_a_failure_gives_its_id_and_logs_its_type_and_place():
+    with structlog.testing.capture_logs() as logs:
+        answer = post(create_app(_Stub(raises=RuntimeError(CANARY))), REQUEST_EXAMPLE)
+    expect(answer, api.INTERNAL)
+    failed, seen = logs
+    assert failed.pop("at").startswith(__file__)
+    assert failed == {
+        "event": "request_failed",
+        "log_level": "error",
+        "error": "RuntimeError",
+        "request_id": answer.json()["request_id"],
+    }
+    assert seen["status"] == 500
+
+
+def test_a_slow_answer_is_given_up_and_its_outcome_forgotten(stub, caplog):
+    outcome = []
+
+    def slow(*_: object) -> bytes:
+        time.sleep(0.3)
+        outcome.append("recorded")
+        raise RuntimeError(CANARY)
+
+    stub.assess = slow
+    expect(post(create_app(stub, answer_seconds=0.05), REQUEST_EXAMPLE), api.SLOW_ANSWER)
+    time.sleep(0.5)
+    assert outcome == ["recorded"]
+    assert caplog.text == ""
+
+
+# Nothing that was sent comes back
+
+
+HOSTILE = {
+    "customer id": {"customer": {"id": f"{CANARY}\n"}},
+    "unknown field": {"customer": {"id": "C-17", CANARY: 1}},
+    "unknown field's value": {"customer": {"id": "C-17", "name": CANARY}},
+    "customer": {"customer": CANARY},
+    "order": {"customer": {"id": "C-17"}, "order": CANARY},
+    "amount": request(amount=CANARY),
+    "margin": request(margin=CANARY),
+    "terms": request(terms_days=CANARY),
+    "whole": CANARY,
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_what_was_sent_neither_comes_back_nor_is_logged(app, caplog, body):
+    with structlog.testing.capture_logs() as logs:
+        answer = post(app, body)
+    assert answer.status_code == 422
+    assert CANARY not in answer.text + str(answer.headers) + str(logs) + caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "given"),
+    [
+        ("POST", "/v1/assessments", {"content": CANARY, "headers": JSON}),
+        ("POST", "/v1/assessments", {"headers": {"Content-Type": CANARY}}),
+        ("POST", f"/v1/assessments?{CANARY}", {"content": "{}", "headers": JSON}),
+        ("GET", f"/v1/assessments/{CANARY}", {}),
+        ("GET", f"/{CANARY}", {"headers": {"X-Request-Id": CANARY}}),
+        (CANARY.upper(), "/", {}),
+    ],
+)
+def test_no_part_of_a_request_comes_back(app, caplog, method, path, given):
+    with structlog.testing.capture_logs() as logs:
+        answer = call(app, method, path, **given)
+    assert answer.status_code >= 400
+    everything = answer.text + str(answer.headers) + str(logs) + caplog.text
+    assert CANARY not in everything.lower()
+
+
+def test_a_good_request_logs_the_route_and_no_data(app):
+    body = {"customer": {"id": CANARY}}
+    with structlog.testing.capture_logs() as logs:
+        answer = post(app, body)
+        call(app, "GET", f"/v1/assessments/{ID}")
+    made, found = logs
+    assert made.pop("milliseconds") >= 0
+    assert made == {
+        "event": "request",
+        "log_level": "info",
+        "method": "POST",
+        "route": "/v1/assessments",
+        "status": 201,
+        "request_id": answer.headers["x-request-id"],
+    }
+    assert found["route"] == "/v1/assessments/{assessment_id}"
+    assert ID not in str(logs)
+
+
+@pytest.mark.parametrize("path", ["/", "/openapi.json", "/nothing", f"/v1/assessments/{ID}"])
+def test_every_answer_has_the_secure_headers(app, path):
+    one, two = call(app, "GET", path), call(app, "GET", path)
+    assert one.headers["x-content-type-options"] == "nosniff"
+    assert one.headers["cache-control"] == "no-store"
+    assert one.headers["content-security-policy"] == "default-src 'none'"
+    assert re.fullmatch("[0-9a-f]{32}", one.headers["x-request-id"])
+    assert one.headers["x-request-id"] != two.headers["x-request-id"]
+
+
+# The description
+
+
+@pytest.fixture
+def document(app) -> dict[str, Any]:
+    return call(app, "GET", "/openapi.json").json()
+
+
+def test_the_description_is_openapi_3_1_with_nothing_missing(document):
+    assert document["openapi"].startswith("3.1.")
+    OpenAPI.model_validate(document)
+    referred_to = set(re.findall(r'"\$ref": "#/components/([\w/]+)"', json.dumps(document)))
+    components = document["components"].items()
+    assert referred_to == {f"{kind}/{name}" for kind, named in components for name in named}
+    assert json.dumps(document).count('"$ref": "#/components/') == json.dumps(document).count(
+        "$ref"
+    )
+
+
+def test_the_description_names_every_route_and_every_problem(app, document):
+    routes = {
+        ("POST", "/v1/assessments"): "201 400 404 405 408 413 415 422 500 503 504",
+        ("GET", "/v1/assessments/{assessment_id}"): "200 404 405 500 503 504",
+        ("GET", "/"): "200 404 405 500",
+        ("GET", "/openapi.json"): "200 404 405 500",
+    }
+    described = {
+        (method.upper(), path): " ".join(sorted(operation["responses"]))
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+    assert described == routes
+    faults = {value.name for value in vars(api).values() if isinstance(value, Fault)}
+    assert faults == set(re.findall(r'"/problems/([a-z-]+)"', json.dumps(document)))
+
+
+def test_the_examples_of_the_description_hold(document):
+    Assessment.model_validate(document["components"]["examples"]["assessment"]["value"])
+    asked = document["paths"]["/v1/assessments"]["post"]["requestBody"]["content"]
+    for example in asked["application/json"]["examples"].values():
+        AssessmentRequest.model_validate(example["value"])
+    problems = [
+        example["value"]
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for response in operation["responses"].values()
+        for example in response["content"]
+        .get("application/problem+json", {"examples": {}})["examples"]
+        .values()
+    ]
+    assert len(problems) > 20
+    for problem in problems:
+        Problem.model_validate(problem)
+
+
+def test_the_description_gives_the_units(document):
+    schemas = document["components"]["schemas"]
+    for name in ("OrderGiven", "OrderSeen"):
+        fields = schemas[name]["properties"]
+        assert "currency" in fields["amount"]["description"]
+        assert "currency" in fields["margin"]["description"]
+        assert "Days" in fields["terms_days"]["description"]
+    assert set(schemas["DefaultCurve"]["properties"]) == {"30", "90", "180", "365"}
+    assert set(schemas["LateCurve"]["properties"]) == {"0", "5", "15", "30", "60"}
+
+
+def test_the_example_adds_up():
+    told = ASSESSMENT_EXAMPLE["explanation"]
+    reasons = sum(reason["contribution"] for reason in told["reasons"])
+    assert told["base"] + reasons + told["other"] == pytest.approx(told["log_odds"])
+    assert ASSESSMENT_EXAMPLE["options"][0]["expected_profit"] == "335.90"
+    assert [one["chosen"] for one in ASSESSMENT_EXAMPLE["options"]] == [True, False, False, False]
+
+
+def test_integrators_are_not_told_to_refuse_new_fields(document):
+    schemas = document["components"]["schemas"]
+    closed = {
+        name for name, schema in schemas.items() if schema.get("additionalProperties") is False
+    }
+    assert closed == {"AssessmentRequest", "CustomerGiven", "OrderGiven"}
