@@ -214,7 +214,7 @@ def _content(media_type: str, model: type[Any], examples: Mapping[str, Any]) -> 
     return {
         media_type: {
             "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
-            "examples": {name: {"value": value} for name, value in examples.items()},
+            "examples": examples,
         }
     }
 
@@ -224,7 +224,7 @@ def _problems(*faults: Fault) -> dict[int | str, dict[str, Any]]:
     by_status: dict[int | str, dict[str, Any]] = {}
     for fault in faults:
         alike = [other for other in faults if other.status == fault.status]
-        examples = {other.name: _example(other) for other in alike}
+        examples = {other.name: {"value": _example(other)} for other in alike}
         by_status[fault.status] = {
             "description": ", or ".join(f"{other.title} (`{other.name}`)" for other in alike),
             "headers": _RETRY_AFTER if fault is NOT_READY else {},
@@ -248,14 +248,19 @@ def _header(description: str, kind: str) -> dict[str, Any]:
 
 
 _RETRY_AFTER = {"Retry-After": _header("Seconds to wait.", "integer")}
-_ASSESSED = _content("application/json", Assessment, {"deposit": ASSESSMENT_EXAMPLE})
+_ASSESSED = _content(
+    "application/json", Assessment, {"deposit": {"$ref": "#/components/examples/assessment"}}
+)
 _BODY = {
     "required": True,
     "description": f"At most {LONGEST_BODY_BYTES // 1024} KiB of UTF-8, each name once an object.",
     "content": _content(
         "application/json",
         AssessmentRequest,
-        {"order": REQUEST_EXAMPLE, "usual_order": {"customer": {"id": "C-17"}}},
+        {
+            "order": {"value": REQUEST_EXAMPLE},
+            "usual_order": {"value": {"customer": {"id": "C-17"}}},
+        },
     ),
 }
 _ID = {
@@ -355,7 +360,7 @@ async def _describe(request: Request) -> Response:
 
 
 class Api(FastAPI):
-    """FastAPI, with the schemas that our own parsing and raw answers keep from it."""
+    """FastAPI, with the components that our own parsing and raw answers keep from it."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI 3.1 document."""
@@ -366,16 +371,17 @@ class Api(FastAPI):
                 description=self.description,
                 routes=self.routes,
             )
-            _, schemas = models_json_schema(
-                [
-                    (AssessmentRequest, "validation"),
-                    (Assessment, "validation"),
-                    (Problem, "validation"),
-                ],
-                ref_template="#/components/schemas/{model}",
-            )
-            self.openapi_schema = document | {"components": {"schemas": schemas["$defs"]}}
+            self.openapi_schema = document | {"components": _components()}
         return self.openapi_schema
+
+
+def _components() -> dict[str, Any]:
+    """Describe bodies; the example stands here because FastAPI drops nulls from a route's."""
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in (AssessmentRequest, Assessment, Problem)],
+        ref_template="#/components/schemas/{model}",
+    )
+    return {"schemas": schemas["$defs"], "examples": {"assessment": {"value": ASSESSMENT_EXAMPLE}}}
 
 
 # From the body to a checked request.
@@ -525,7 +531,7 @@ class Envelope:
         log.info(
             "request",
             method=scope["method"] if scope["method"] in METHODS else "other",
-            route=getattr(scope.get("route"), "path", None),
+            route=getattr(scope.get("route"), "path", "") or None,  # "": only BentoML's mount
             status=status,
             milliseconds=round((perf_counter() - started) * 1000, 1),
             request_id=request_id,

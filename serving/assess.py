@@ -7,8 +7,11 @@ knows of the web; the clock, the store and the record are given.
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version as installed
@@ -18,12 +21,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import structlog
 from numpy.typing import NDArray
+from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import uuid7
 
-from features.build import Spine, build
+from features.build import Spine, build, feature_names
 from features.history import NEVER, Facts, History, known_on
 from features.history import build as build_history
 from features.ledger import LedgerError
+from features.settlement import WRITE_OFF
 from features.store import Store
 from models import bundle as bundles
 from models.bundle import Bundle, BundleError, Champions
@@ -38,6 +43,7 @@ SCHEMA_VERSION = 1
 LATE_TERMS = (0, 5, 15, 30, 60)
 DEFAULT_HORIZONS = (30, 90, 180, 365)
 HABIT = 20  # invoices that tell a customer's usual order
+RETRY_SECONDS = 10.0  # champions that were refused may have been mended since
 log = structlog.get_logger()
 
 
@@ -58,7 +64,20 @@ class OrderNeeded(AssessmentError):
 
 
 class NotReady(AssessmentError):
-    """There is no ledger, no champion, or the champion is for another ledger."""
+    """There is no ledger or champion to speak with, or no record to write to."""
+
+
+@contextmanager
+def _nothing_unrecorded() -> Iterator[None]:
+    """Refuse when a database fails; its message may hold customer data and goes nowhere."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        log.error("database_failed", error=type(error).__name__)
+        raise NotReady(
+            "The ledger or the record of assessments cannot be used now, and nothing is answered "
+            "that is not recorded."
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -85,26 +104,34 @@ class Speaking:
         Raises
         ------
         BundleError, PolicyError
-            If a file is missing or damaged, or a bundle was trained on another ledger.
+            If a file is missing or damaged, or a bundle was trained for something else: another
+            ledger, question, set of features or default definition.
         """
         champions = Champions.load(workspace.champions)
 
         policy = load(workspace.policies / f"{champions.policy}.yaml")
         if policy.sha256 != champions.policy:
             raise BundleError(f"policy {champions.policy[:12]} was changed")
-        wanted = policy.default_definition
+        definition = asdict(DEFAULT_DEFINITIONS[policy.default_definition])
 
-        def read(sha256: str | None) -> Bundle | None:
+        def read(question: str, sha256: str | None) -> Bundle | None:
             if sha256 is None:
                 return None
             found = bundles.read(workspace.bundles, sha256)
-            if found.card["ledger_id"] != ledger_id:
-                raise BundleError(f"bundle {sha256[:12]} was trained on another ledger")
-            if found.card.get("default_definition", {}).get("name", wanted) != wanted:
-                raise BundleError(f"bundle {sha256[:12]} was trained on another default definition")
+            features = feature_names(with_order=question == "late")
+            defined = definition if question == "default" else None
+            for what, said, wanted in (
+                ("ledger", found.card.get("ledger_id"), ledger_id),
+                ("question", found.curve.question, question),
+                ("set of features", found.curve.features, features),
+                ("default definition", found.card.get("default_definition"), defined),
+            ):
+                if said != wanted:
+                    raise BundleError(f"bundle {sha256[:12]} was trained on another {what}")
             return found
 
-        return cls(champions, read(champions.late), read(champions.default), policy)
+        late, default = read("late", champions.late), read("default", champions.default)
+        return cls(champions, late, default, policy)
 
 
 class Views(NamedTuple):
@@ -139,6 +166,7 @@ class Assessor:
         self._ledger = store.ledger
         self._speaking: Speaking | None = None
         self._stamp: tuple[int, int] | None = None
+        self._retry_at = math.inf
 
     def readiness(self) -> str | None:
         """Return ``None`` when an assessment can be given, else why not."""
@@ -150,20 +178,23 @@ class Assessor:
 
     def _current(self) -> Speaking:
         """Load the champions when their pointer changed; keep the last good ones if they fail."""
-        stamp = _stamp(self._workspace.champions)
-        if self._speaking is None or stamp != self._stamp:
-            try:
-                self._speaking = Speaking.load(self._workspace, self._ledger.id)
-            except (BundleError, PolicyError) as error:
-                if self._speaking is None:
-                    raise NotReady(
-                        f"No model can be used: {error}. Run `encours train`, then "
-                        "`encours promote`."
-                    ) from error
-                log.error("champions_refused", reason=str(error))
-            self._stamp = stamp
+        stamp, speaking = _stamp(self._workspace.champions), self._speaking
+        if speaking is not None and stamp == self._stamp and time.monotonic() < self._retry_at:
+            return speaking
+        self._stamp, self._retry_at = stamp, time.monotonic() + RETRY_SECONDS
+        try:
+            self._speaking = Speaking.load(self._workspace, self._ledger.id)
+        except (BundleError, PolicyError) as error:
+            if speaking is None:
+                raise NotReady(
+                    f"No model can be used: {error}. Run `encours train`, then `encours promote`."
+                ) from error
+            log.error("champions_refused", reason=str(error))
+            return speaking
+        self._retry_at = math.inf
         return self._speaking
 
+    @_nothing_unrecorded()
     def assess(self, customer_id: str, order: Order | None) -> bytes:
         """Assess a customer's order, record the assessment, then return it.
 
@@ -185,12 +216,13 @@ class Assessor:
         speaking = self._current()
         now = self._clock()
         as_of = _day(now) + 1  # exclusive: what was recorded today counts
+        observed_from = int(self._store.ledger.observed_from)  # an import may bring older facts
         sequence = self._store.sequence()
         facts = self._store.read(customer_id, known_at=_microseconds(now), sequence=sequence)
         if facts["customers"]["customer_id"].size == 0:
             raise UnknownCustomer("The ledger does not know this customer: import it first.")
-        history = build_history(facts, int(self._ledger.observed_from))
-        asked = order or _usual_order(history, speaking.policy)
+        history = build_history(facts, observed_from)
+        asked = order or _usual_order(history, as_of, speaking.policy)
         spine = _planned(history, customer_id, asked, as_of)
         row = build(history, spine)[0]
         in_default = _is_in_default(history, speaking.policy, as_of)
@@ -225,12 +257,13 @@ class Assessor:
             "ledger_id": self._ledger.id,
             "sequence": sequence,
             "known_at_microseconds": _microseconds(now),
-            "observed_from": int(self._ledger.observed_from),
+            "observed_from": observed_from,
             "features": [value.hex() for value in row.tolist()],
         }
         body = _json({"schema": SCHEMA_VERSION, "answer": answer, "evidence": evidence})
         return _answer(self._record.append(str(answer["id"]), "assessment", body))
 
+    @_nothing_unrecorded()
     def find(self, assessment_id: str) -> bytes | None:
         """Return an earlier assessment, byte for byte, or ``None``."""
         entry = self._record.find(assessment_id)
@@ -244,6 +277,8 @@ def assessor_from_environment() -> Assessor | Waiting:
     """
     workspace = Workspace.from_environment()
     try:
+        if not workspace.facts.exists():  # opening it would make it
+            raise LedgerError("there is no ledger here yet: run `encours import` first")
         store = Store(workspace.facts_url)
     except LedgerError as error:
         return Waiting(str(error))
@@ -271,13 +306,15 @@ class Waiting:
         raise NotReady(self._reason)
 
 
-def _usual_order(history: History, policy: Policy) -> Order:
+def _usual_order(history: History, as_of: int, policy: Policy) -> Order:
     """Assume the median amount and terms of the customer's latest invoices."""
     invoices = history.invoices
-    if invoices.amount_cents.size == 0:
+    end = int(np.searchsorted(invoices.known_on, as_of))  # a post-dated one is not known yet
+    if end == 0:
         raise OrderNeeded("This customer has no invoice yet to assume an order from: give one.")
-    amount = int(np.median(invoices.amount_cents[-HABIT:]))
-    terms = int(np.median((invoices.due_on - invoices.issued_on)[-HABIT:]))
+    latest = slice(max(0, end - HABIT), end)
+    amount = int(np.median(invoices.amount_cents[latest]))
+    terms = int(np.median((invoices.due_on - invoices.issued_on)[latest]))
     return Order(amount, policy.assumed_margin_cents(amount), terms)
 
 
@@ -319,14 +356,13 @@ def _views(
         known = row[: len(curve.features)]
         by_term = curve.at(known, np.array(DEFAULT_HORIZONS, np.int32))
         default = dict(zip(DEFAULT_HORIZONS, by_term.tolist(), strict=True))
-        horizon = min(max(speaking.policy.horizon_days(order.terms_days), 30), curve.longest)
+        asked_days = speaking.policy.horizon_days(order.terms_days)
+        horizon = min(max(asked_days, curve.shortest), curve.longest)
         explanation = explain(speaking.default, known, horizon, currency)
     return Views(late, paid_on, delay_days, default, explanation, abstentions)
 
 
 def _is_in_default(history: History, policy: Policy, as_of: int) -> bool:
-    if history.customers.size == 0:
-        return False
     spells = find_defaults(history, DEFAULT_DEFINITIONS[policy.default_definition])
     me, today = np.zeros(1, np.int64), np.array([as_of], np.int32)
     return bool(is_in_default(spells, me, today)[0])
@@ -342,18 +378,15 @@ def _risk(views: Views, *, in_default: bool) -> Risk | None:
 
 def _situation(facts: Facts, history: History, as_of: int) -> tuple[Situation, dict[str, Any]]:
     """Describe what is owed, bought, covered and barred; and the cover as shown."""
-    invoices, steps = history.invoices, history.steps
-    has_step = np.diff(invoices.step_start) > 0
-    open_cents = invoices.amount_cents.copy()
-    open_cents[has_step] = steps.open_cents[invoices.step_start[1:][has_step] - 1]
-    lately = invoices.known_on >= as_of - 365
+    invoices = history.invoices
+    lately = (invoices.known_on >= as_of - 365) & (invoices.known_on < as_of)
     cover = _cover_in_force(facts["insurance_covers"], as_of)
     true = {
         "insolvency_opened": bool((history.insolvent_on < as_of).any()),
         "is_natural_person": bool(facts["customers"]["is_natural_person"][0]),
     }
     situation = Situation(
-        exposure_cents=int(open_cents.sum()),
+        exposure_cents=_exposure_cents(facts["settlements"], history, as_of),
         yearly_purchases_cents=int(invoices.amount_cents[lately].sum()),
         covered_cents=cover.amount_cents,
         insured_rate=cover.insured_rate,
@@ -366,6 +399,24 @@ def _situation(facts: Facts, history: History, as_of: int) -> tuple[Situation, d
         "stale": False,
     }
     return situation, shown
+
+
+def _exposure_cents(settlements: dict[str, NDArray[Any]], history: History, as_of: int) -> int:
+    """Sum what is open, less the money that no invoice has used yet; negative in credit.
+
+    A write-off that no invoice used is not money, and takes nothing off.
+    """
+    invoices, steps = history.invoices, history.steps
+    is_known = steps.known_on < as_of
+    n_known = np.add.accumulate(np.concatenate([[0], is_known]))[invoices.step_start]
+    last = invoices.step_start[:-1] + np.diff(n_known) - 1  # steps lie by the day they were known
+    after = np.append(steps.open_cents, 0)[last]
+    open_cents = np.where(np.diff(n_known) > 0, after, invoices.amount_cents)
+    kind = settlements["kind"]
+    received = np.where(kind == "reversal", -1, 1) * settlements["amount_cents"]
+    received = received[(kind != "write_off") & (known_on(settlements, "settled_on") < as_of)]
+    used = steps.cents[is_known & (steps.kind != WRITE_OFF)]
+    return int(open_cents[invoices.known_on < as_of].sum() - max(0, received.sum() - used.sum()))
 
 
 class Cover(NamedTuple):
@@ -382,7 +433,8 @@ def _cover_in_force(covers: dict[str, NDArray[Any]], as_of: int) -> Cover:
     running = np.flatnonzero((starts_on < as_of) & (ends_on >= as_of - 1))
     if running.size == 0:
         return Cover()
-    last = running[np.argmax(starts_on[running])]
+    decided = np.lexsort((covers["recorded_at"][running], starts_on[running]))
+    last = running[decided[-1]]
     end = None if ends_on[last] == NEVER else int(ends_on[last])
     return Cover(int(covers["amount_cents"][last]), float(covers["insured_rate"][last]), end)
 
@@ -480,7 +532,7 @@ def _utc_now() -> datetime:
 
 
 def _end_of(day: date) -> Callable[[], datetime]:
-    end = datetime(day.year, day.month, day.day, 23, 59, 59, tzinfo=UTC)
+    end = datetime(day.year, day.month, day.day, 23, 59, 59, 999_999, tzinfo=UTC)
     return lambda: end
 
 

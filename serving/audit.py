@@ -25,12 +25,17 @@ _entries = sa.Table(
     sa.Column("leaf_hash", sa.Text, nullable=False),
     sa.Column("recorded_at", sa.BigInteger, nullable=False),
 )
-for _verb in ("UPDATE", "DELETE"):
+_IS_THERE = "WHEN EXISTS (SELECT 1 FROM entries WHERE sequence = NEW.sequence OR id = NEW.id)"
+for _verb, _when in (
+    ("UPDATE", ""),
+    ("DELETE", ""),
+    ("INSERT", _IS_THERE),  # INSERT OR REPLACE deletes without a DELETE trigger
+):
     sa.event.listen(
         _entries,
         "after_create",
         sa.DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER entries_no_{_verb.lower()} BEFORE {_verb} ON entries "
+            f"CREATE TRIGGER entries_no_{_verb.lower()} BEFORE {_verb} ON entries {_when} "
             "BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
         ).execute_if(dialect="sqlite"),
     )
@@ -87,7 +92,8 @@ class Record:
             self._engine.connect().execution_options(write=True) as connection,
             connection.begin(),
         ):
-            sequence = connection.execute(_entries.insert(), row).lastrowid
+            added = _entries.insert().returning(_entries.c.sequence)
+            sequence = connection.execute(added, row).scalar_one()
         return Entry(sequence, id, kind, body, digest)
 
     def find(self, id: str) -> Entry | None:

@@ -211,7 +211,7 @@ class Explanation(Told):
     """A probability taken apart: base + sum of reasons + other = log_odds."""
 
     curve: Literal["late", "default"]
-    term_days: Annotated[int, Field(description="The term of the probability, in days.")]
+    horizon_days: Annotated[int, Field(description="Of the probability.")]
     base: Annotated[float, Field(description="What any customer gets, in log-odds.")]
     reasons: Annotated[list[Reason], Field(max_length=4, description="Largest first.")]
     other: Annotated[float, Field(description="All other measures together, in log-odds.")]
@@ -378,7 +378,7 @@ ASSESSMENT_EXAMPLE: dict[str, Any] = {  # the worked example of models/policy.py
     "abstentions": {},
     "explanation": {
         "curve": "default",
-        "term_days": 120,
+        "horizon_days": 120,
         "base": -4.10,
         "reasons": [
             {

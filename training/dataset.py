@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.build import Spine, build, customer_spine, feature_names, invoice_spine
+from features.build import build, customer_spine, feature_names, invoice_spine
 from features.history import Days, History
 from models import targets
 from models.targets import DefaultDefinition, Outcomes
@@ -35,6 +35,8 @@ class Question:
         −1 when the probability falls with the term, 1 when it rises.
     knots : tuple of int
         Terms where the calibration's offset may bend; the first and last bound the curve.
+    bend : tuple of int
+        First and last term of the stretch where the curve bends most.
     reported : tuple of int
         Terms in reports and answers.
     """
@@ -42,6 +44,7 @@ class Question:
     name: str
     direction: int
     knots: tuple[int, ...]
+    bend: tuple[int, int]
     reported: tuple[int, ...]
 
     @property
@@ -55,8 +58,20 @@ class Question:
         return self.knots[-1]
 
 
-LATE = Question("late", -1, (-30, -15, -7, -3, 0, 3, 7, 15, 30, 60, 90, 120), (0, 5, 15, 30, 60))
-DEFAULT = Question("default", 1, (30, 60, 90, 120, 180, 270, 365), (30, 90, 180, 365))
+LATE = Question(
+    name="late",
+    direction=-1,
+    knots=(-30, -15, -7, -3, 0, 3, 7, 15, 30, 60, 90, 120),
+    bend=(-6, 35),
+    reported=(0, 5, 15, 30, 60),
+)
+DEFAULT = Question(
+    name="default",
+    direction=1,
+    knots=(30, 60, 90, 120, 180, 270, 365),
+    bend=(30, 180),
+    reported=(30, 90, 180, 365),
+)
 
 
 class Pairs(NamedTuple):
@@ -91,6 +106,8 @@ class Dataset:
     customer : ndarray of int64, shape (n_rows,)
         Code of each row's customer.
     as_of : ndarray of int32, shape (n_rows,)
+    known_on : ndarray of int32, shape (n_rows,)
+        Day we knew that there was such a row: an invoice may be recorded long after its date.
     outcomes : callable
         (rows, terms, cut-off) → what was known before the cut-off.
     """
@@ -100,11 +117,16 @@ class Dataset:
     X: Floats
     customer: Index
     as_of: Days
+    known_on: Days
     outcomes: Callable[[Index, NDArray[np.int32], int], Outcomes]
 
     def between(self, first: int, end: int) -> Index:
         """Rows with ``first <= as_of < end``."""
         return np.flatnonzero((self.as_of >= first) & (self.as_of < end))
+
+    def known_before(self, cutoff: int) -> Index:
+        """Rows that were known before `cutoff`, and so lie before it."""
+        return np.flatnonzero((self.as_of < cutoff) & (self.known_on < cutoff))
 
     def ask(self, rows: Index, term_days: NDArray[np.int32], cutoff: int) -> Pairs:
         """Pair rows with terms, both of shape (n_pairs,), and keep the pairs known at `cutoff`."""
@@ -121,12 +143,17 @@ class Dataset:
 
 
 def _draw_terms(question: Question, n: int, rng: np.random.Generator) -> NDArray[np.int32]:
-    """Draw half of the terms evenly over the curve and half evenly between its knots."""
+    """Draw a quarter of the terms over the whole curve, half where it bends, a quarter as reported.
+
+    With few distinct terms the probability between two of them would be off; evenly drawn, most
+    pairs would ask what is nearly certain.
+    """
+    first, last = question.bend
     evenly = rng.integers(question.shortest, question.longest + 1, size=n)
-    knots = np.array(question.knots)
-    left = rng.integers(knots.size - 1, size=n)
-    bending = rng.integers(knots[left], knots[left + 1] + 1)
-    return np.where(rng.random(n) < 0.5, evenly, bending).astype(np.int32)
+    bending = rng.integers(first, last + 1, size=n)
+    reported = rng.choice(question.reported, size=n)
+    lot = rng.random(n)
+    return np.select([lot < 0.25, lot < 0.75], [evenly, bending], reported).astype(np.int32)
 
 
 def late_dataset(history: History) -> Dataset:
@@ -137,7 +164,15 @@ def late_dataset(history: History) -> Dataset:
         days_late = targets.days_late_known_at(history, cutoff)
         return targets.late(days_late[rows], spine.due_on[rows], term_days, cutoff)
 
-    return _dataset(LATE, history, spine, outcomes, with_order=True)
+    return Dataset(
+        LATE,
+        feature_names(with_order=True),
+        build(history, spine),
+        spine.customer,
+        spine.as_of,
+        history.invoices.known_on,
+        outcomes,
+    )
 
 
 def default_dataset(history: History, definition: DefaultDefinition, end: int) -> Dataset:
@@ -157,19 +192,15 @@ def default_dataset(history: History, definition: DefaultDefinition, end: int) -
         who, when = spine.customer[rows], spine.as_of[rows]
         return targets.default_within(defaults, who, when, term_days, cutoff)
 
-    return _dataset(DEFAULT, history, spine, outcomes, with_order=False)
-
-
-def _dataset(
-    question: Question,
-    history: History,
-    spine: Spine,
-    outcomes: Callable[[Index, NDArray[np.int32], int], Outcomes],
-    *,
-    with_order: bool,
-) -> Dataset:
-    features, X = feature_names(with_order=with_order), build(history, spine)
-    return Dataset(question, features, X, spine.customer, spine.as_of, outcomes)
+    return Dataset(
+        DEFAULT,
+        feature_names(with_order=False),
+        build(history, spine),
+        spine.customer,
+        spine.as_of,
+        spine.as_of,  # everything that makes a row was known by then
+        outcomes,
+    )
 
 
 def _months(first: int, end: int) -> Days:

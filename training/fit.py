@@ -19,6 +19,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from features.dictionary import dictionary
+from features.ledger import LedgerError
 from models.curve import Calibration, TermCurve
 from training.dataset import Dataset, Pairs, Question
 
@@ -90,7 +91,7 @@ def fit(
     Parameters
     ----------
     dataset : Dataset
-        Rows; those at or after `cutoff` are not used.
+        Rows; those at or after `cutoff`, or only known since, are not used.
     cutoff : int
         Exclusive date.
     settings : Settings, optional
@@ -100,16 +101,28 @@ def fit(
     Returns
     -------
     Fit
+
+    Raises
+    ------
+    LedgerError
+        If too little time lies before the cut-off for any outcome to be known.
     """
     settings = settings or Settings()
     rng = np.random.default_rng(settings.seed)
-    rows = dataset.between(np.iinfo(np.int32).min, cutoff)
+    rows = dataset.known_before(cutoff)
+    if rows.size == 0:
+        raise LedgerError(f"{dataset.question.name} curve: nothing is known before the cut-off")
     split = int(np.quantile(dataset.as_of[rows], 1 - settings.calibration_rate))
     earlier, later = rows[dataset.as_of[rows] < split], rows[dataset.as_of[rows] >= split]
 
     progress("learn")
     learn = dataset.draw(earlier, settings.pairs_per_row, split, rng)
     held_out = dataset.draw(later, settings.pairs_per_row, cutoff, rng)
+    if learn.row.size == 0 or held_out.row.size == 0:
+        raise LedgerError(
+            f"{dataset.question.name} curve: {learn.row.size} outcomes are known to learn from and "
+            f"{held_out.row.size} to calibrate with; import more history or choose a later cut-off"
+        )
     draft = _boost(dataset, learn, settings, settings.most_rounds, held_out)
     rounds = max(draft.best_iteration, 1)
 
@@ -195,7 +208,7 @@ def calibrate(
         Of a booster that did not learn from these pairs.
     pairs : Pairs
     smoothness : float
-        Weight, in rows, of the pull of ``b`` towards a constant and of ``a`` towards 1: where few
+        Weight, in rows, of the pull of ``b`` towards 0 and of ``a`` towards 1: where few
         outcomes are known yet, as at long terms, the curve stays as the booster drew it.
 
     Returns
@@ -207,8 +220,9 @@ def calibrate(
         [np.interp(pairs.term_days, knots, unit) for unit in np.eye(knots.size)]
     )
     # b = first offset, then steps that all go the curve's way
-    rises = np.tril(np.ones((knots.size, knots.size)))
-    rises[:, 1:] *= question.direction
+    signs = np.full(knots.size, float(question.direction))
+    signs[0] = 1.0
+    rises = np.tril(np.ones((knots.size, knots.size))) * signs
     design = np.column_stack([margins, basis @ rises])
     target, weight = pairs.happened.astype(float), pairs.weight
     neutral = np.zeros(knots.size + 1)
@@ -223,4 +237,5 @@ def calibrate(
 
     bounds = [(0.05, None), (None, None), *[(0.0, None)] * (knots.size - 1)]
     theta = minimize(loss, neutral, jac=True, method="L-BFGS-B", bounds=bounds).x
-    return Calibration(float(theta[0]), question.knots, tuple((rises @ theta[1:]).tolist()))
+    offsets = np.cumsum(signs * theta[1:])  # monotone to the last bit, as a product may not be
+    return Calibration(float(theta[0]), question.knots, tuple(offsets.tolist()))

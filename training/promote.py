@@ -57,6 +57,8 @@ def promote(tracking: Tracking, workspace: Workspace, policy: Path) -> Champions
     policy_sha256 = _keep_policy(policy, workspace.policies)
     for version in chosen.values():
         tracking.alias(version, CHAMPION)
+    for question in abstentions:
+        tracking.withdraw(question, CHAMPION)
     speaking = {question: version.bundle_sha256 for question, version in chosen.items()}
     champions = Champions(
         late=speaking.get("late"),

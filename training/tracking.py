@@ -18,7 +18,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: 
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
-from mlflow.exceptions import MlflowException
+from mlflow.entities.model_registry import RegisteredModel
 
 REGISTERED = {"late": "late-payment", "default": "default"}
 BUNDLE_TAG, ABSTAINED_TAG = "bundle_sha256", "abstained"
@@ -111,29 +111,32 @@ class Tracking:
         """Note that the ledger cannot teach a curve, and withdraw its challenger."""
         name = self._registered(question)
         self._client.set_registered_model_tag(name, ABSTAINED_TAG, json.dumps(dict(why)))
-        if self.find(question, CHALLENGER) is not None:
-            self._client.delete_registered_model_alias(name, CHALLENGER)
+        self.withdraw(question, CHALLENGER)
 
     def abstention(self, question: str) -> dict[str, Any] | None:
         """Return why the latest training taught no such curve, or ``None`` when it did."""
-        name = REGISTERED[question]
-        for model in self._client.search_registered_models(f"name = '{name}'"):
-            if ABSTAINED_TAG in model.tags:
-                why: dict[str, Any] = json.loads(model.tags[ABSTAINED_TAG])
-                return why
-        return None
+        model = self._model(question)
+        if model is None or ABSTAINED_TAG not in model.tags:
+            return None
+        why: dict[str, Any] = json.loads(model.tags[ABSTAINED_TAG])
+        return why
 
     def alias(self, version: Version, alias: str) -> None:
         """Point `alias` at `version`."""
         name = REGISTERED[version.question]
         self._client.set_registered_model_alias(name, alias, version.number)
 
+    def withdraw(self, question: str, alias: str) -> None:
+        """Let `alias` point at nothing."""
+        if self.find(question, alias) is not None:
+            self._client.delete_registered_model_alias(REGISTERED[question], alias)
+
     def find(self, question: str, alias: str) -> Version | None:
         """Return the version that `alias` points at, if any."""
-        try:
-            found = self._client.get_model_version_by_alias(REGISTERED[question], alias)
-        except MlflowException:  # no such model or alias yet
+        model = self._model(question)
+        if model is None or alias not in model.aliases:
             return None
+        found = self._client.get_model_version(REGISTERED[question], str(model.aliases[alias]))
         return Version(question, str(found.version), found.tags[BUNDLE_TAG])
 
     def _experiment(self) -> str:
@@ -145,6 +148,10 @@ class Tracking:
 
     def _registered(self, question: str) -> str:
         name = REGISTERED[question]
-        if not self._client.search_registered_models(f"name = '{name}'"):
+        if self._model(question) is None:
             self._client.create_registered_model(name)
         return name
+
+    def _model(self, question: str) -> RegisteredModel | None:
+        found = self._client.search_registered_models(f"name = '{REGISTERED[question]}'")
+        return found[0] if found else None

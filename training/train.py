@@ -7,6 +7,7 @@ cut-off, then asked about the time since.
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -96,11 +97,11 @@ def train_late(
     Raises
     ------
     LedgerError
-        If the ledger holds too little time before the cut-off.
+        If the ledger holds too little time before the cut-off, or ends before it.
     """
+    cutoff = _checked(cutoff, books, LATE_TEST_DAYS)
     progress("late: features")
     dataset = late_dataset(books.history)
-    cutoff = books.end - LATE_TEST_DAYS if cutoff is None else cutoff
     return _train(dataset, books, bundle_folder, tracking, cutoff, settings, {}, progress)
 
 
@@ -121,21 +122,24 @@ def train_default(
     Returns
     -------
     Trained or Abstained
-        Abstained where fewer than 50 matured defaults are known: a curve learned from a handful of
-        failures would be invented.
+        Abstained where fewer than 50 defaults are known before the cut-off: a curve learned from a
+        handful of failures would be invented.
     """
+    cutoff = _checked(cutoff, books, DEFAULT_TEST_DAYS)
     chosen = DEFAULT_DEFINITIONS[definition]
     spells = find_defaults(books.history, chosen)
-    matured = int((spells.began_on < books.end).sum())
+    matured = int((spells.began_on < cutoff).sum())
     if matured < FEWEST_DEFAULTS:
-        reason = f"{matured} matured defaults, at least {FEWEST_DEFAULTS} are needed"
+        reason = (
+            f"{matured} matured defaults before the cut-off {as_date(cutoff)}, "
+            f"at least {FEWEST_DEFAULTS} are needed"
+        )
         tracking.abstain(
             DEFAULT.name, {"reason": reason, "events": matured, "floor": FEWEST_DEFAULTS}
         )
         return Abstained(DEFAULT.name, reason)
     progress("default: features")
     dataset = default_dataset(books.history, chosen, books.end)
-    cutoff = books.end - DEFAULT_TEST_DAYS if cutoff is None else cutoff
     return _train(
         dataset,
         books,
@@ -177,8 +181,20 @@ def _train(
     return Trained(version, fitted, measured)
 
 
+def _checked(cutoff: int | None, books: Books, test_days: int) -> int:
+    """Return the cut-off, by default `test_days` before the end of the ledger."""
+    if cutoff is None:
+        return books.end - test_days
+    if cutoff > books.end:
+        raise LedgerError(
+            f"the cut-off {as_date(cutoff)} lies after the ledger's end {as_date(books.end)}: "
+            "what is paid until then is not known"
+        )
+    return cutoff
+
+
 def _require_history(dataset: Dataset, cutoff: int) -> None:
-    rows = dataset.between(np.iinfo(np.int32).min, cutoff).size
+    rows = dataset.known_before(cutoff).size
     if rows < 1_000:
         raise LedgerError(
             f"{dataset.question.name} curve: {rows} rows before the cut-off {as_date(cutoff)}, "
@@ -198,13 +214,20 @@ def _card(dataset: Dataset, books: Books, fitted: Fit, measured: list[Quality]) 
         "rounds": fitted.rounds,
         "libraries": {name: installed(name) for name in ("lightgbm", "numpy", "scikit-learn")},
         "python": platform.python_version(),
-        "metrics": [{**quality._asdict(), "auc": quality.auc._asdict()} for quality in measured],
+        "metrics": [{**quality._asdict(), "auc": _auc(quality)} for quality in measured],
     }
+
+
+def _auc(quality: Quality) -> dict[str, float | None]:
+    """Return the AUC for the card; null where nothing happened, or nothing else."""
+    figures = quality.auc._asdict()
+    return {name: None if math.isnan(value) else value for name, value in figures.items()}
 
 
 def _reference(dataset: Dataset, cutoff: int) -> dict[str, Any]:
     """Medians of the year before the cut-off, what reasons compare with; null when all missing."""
-    X = dataset.X[dataset.between(cutoff - 365, cutoff)]
+    rows = dataset.known_before(cutoff)
+    X = dataset.X[rows[dataset.as_of[rows] >= cutoff - 365]]
     known = ~np.isnan(X).all(axis=0)
     medians = dict.fromkeys(dataset.features)
     for column in np.flatnonzero(known):
@@ -239,6 +262,7 @@ def _metrics(measured: list[Quality]) -> dict[str, float]:
             ("predicted_rate", quality.predicted_rate),
             ("observed_rate", quality.observed_rate),
         )
+        if not math.isnan(value)
     }
 
 

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from fastapi.openapi.models import OpenAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.policy import Order
 from serving import api
@@ -410,6 +411,48 @@ def test_a_slow_answer_is_given_up_and_its_outcome_forgotten(stub, caplog):
     time.sleep(0.5)
     assert outcome == ["recorded"]
     assert caplog.text == ""
+
+
+def test_what_waits_too_long_for_a_thread_is_never_assessed(stub, monkeypatch):
+    monkeypatch.setattr(api, "THREADS", 1)
+    app, release, started = create_app(stub, answer_seconds=0.1), threading.Event(), []
+    stub.assess = lambda customer_id, _: (started.append(customer_id), release.wait(5), ANSWER)[2]
+    for id in ("first", "second"):
+        expect(post(app, {"customer": {"id": id}}), api.SLOW_ANSWER)
+    release.set()
+    app.state.threads.shutdown(wait=True)
+    assert started == ["first"]
+
+
+def _sent_by(app: ASGIApp, *received: Message) -> list[Message]:
+    """Call an application as a server does, and collect what it sends."""
+    scope = {"type": "http", "method": "POST", "path": "/v1/assessments", "query_string": b""}
+    scope["headers"] = [(b"content-type", b"application/json")]
+    left, sent = list(received), []
+
+    async def receive() -> Message:
+        return left.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(app(scope, receive, send))
+    return sent
+
+
+def test_a_caller_who_leaves_is_no_failure(app):
+    with structlog.testing.capture_logs() as logs:
+        started, _ = _sent_by(app, {"type": "http.disconnect"})
+    assert started["status"] == 400
+    assert [line["event"] for line in logs] == ["request"]
+
+
+def test_a_failure_inside_an_answer_starts_no_second_one():
+    async def breaks(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise RuntimeError
+
+    assert [message["status"] for message in _sent_by(api.Envelope(breaks))] == [200]
 
 
 # Nothing that was sent comes back
