@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 
 import lightgbm as lgb
 
+from features.build import feature_names
 from features.dictionary import dictionary_sha256
 from models.curve import Calibration, TermCurve
 
@@ -91,11 +93,13 @@ def write(folder: Path, curve: TermCurve, reference: dict[str, Any], card: dict[
         verify(folder, sha256)
         return sha256
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as draft:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        draft = Path(scratch) / sha256  # not the scratch itself, which only its owner may read
+        draft.mkdir()
         for name, data in {**files, MANIFEST: manifest}.items():
-            _write_through(Path(draft) / name, data)
-        Path(draft).rename(target)
-        Path(draft).mkdir()  # for the context manager to remove
+            _write_through(draft / name, data)
+        draft.rename(target)
+    _sync_folder(folder)
     return sha256
 
 
@@ -105,7 +109,7 @@ def verify(folder: Path, sha256: str) -> dict[str, bytes]:
     Raises
     ------
     BundleError
-        Naming the first file that is missing or differs.
+        Naming the first file that is missing, differs or does not belong there.
     """
     here = folder / sha256
     manifest = _read(here / MANIFEST)
@@ -117,6 +121,9 @@ def verify(folder: Path, sha256: str) -> dict[str, bytes]:
         if len(data) != expected["size"] or _sha256(data) != expected["sha256"]:
             raise BundleError(f"bundle {sha256[:12]}: {name} was changed")
         files[name] = data
+    strangers = {path.name for path in here.iterdir()} - {MANIFEST, *files}
+    if strangers:
+        raise BundleError(f"bundle {sha256[:12]}: {min(strangers)} does not belong to it")
     return files
 
 
@@ -126,10 +133,13 @@ def read(folder: Path, sha256: str) -> Bundle:
     Raises
     ------
     BundleError
-        If a file is missing or differs, or the features have other words by now.
+        If a file is missing or differs, or the curve reads other features than the ones computed
+        now: they are told apart by their place, so another order would give silently wrong answers.
     """
     files = verify(folder, sha256)
     features = json.loads(files["features.json"])
+    if features["names"] != list(feature_names(with_order=True)[: len(features["names"])]):
+        raise BundleError(f"bundle {sha256[:12]} reads other features than those computed now")
     calibration = json.loads(files["calibration.json"])
     curve = TermCurve(
         question=calibration["question"],
@@ -171,6 +181,7 @@ class Champions:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         _write_through(draft, _json(self.__dict__))
         draft.replace(path)
+        _sync_folder(path.parent)
 
     @classmethod
     def load(cls, path: Path) -> Champions:
@@ -181,10 +192,16 @@ class Champions:
         BundleError
             If there is none yet, or it is not what :meth:`save` wrote.
         """
+        data = _read(path)
         try:
-            return cls(**json.loads(_read(path)))
-        except (json.JSONDecodeError, TypeError) as error:
+            champions = cls(**json.loads(data))
+        except (ValueError, TypeError) as error:  # neither JSON nor UTF-8, or other fields
             raise BundleError(f"{path.name} is damaged") from error
+        curves = [one for one in (champions.late, champions.default) if one is not None]
+        named = all(_is_sha256(one) for one in (champions.policy, *curves))
+        if not named or not isinstance(champions.abstentions, dict):
+            raise BundleError(f"{path.name} is damaged")
+        return champions
 
 
 def _read(path: Path) -> bytes:
@@ -201,8 +218,21 @@ def _write_through(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def _sync_folder(folder: Path) -> None:
+    """Make renames in `folder` outlive a power cut, in the order they were made."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
+
 def _json(content: Any) -> bytes:
     return json.dumps(content, sort_keys=True, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def _is_sha256(text: Any) -> bool:
+    return isinstance(text, str) and re.fullmatch("[0-9a-f]{64}", text) is not None
 
 
 def _sha256(data: bytes) -> str:

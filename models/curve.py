@@ -158,18 +158,19 @@ def payment_interval(terms: NDArray[np.int32], late: Floats) -> PaidOn:
         P(paid more than t days after the due date), not rising.
     """
 
-    def first(paid: float) -> int | None:
-        reached = np.flatnonzero(1 - late >= paid)
+    def first(unpaid: float) -> int | None:
+        reached = np.flatnonzero(late <= unpaid)
         return int(terms[reached[0]]) if reached.size else None
 
-    return PaidOn(first(0.1), first(0.5), first(0.9))
+    return PaidOn(first(0.9), first(0.5), first(0.1))
 
 
 def expected_delay_days(terms: NDArray[np.int32], late: Floats) -> float:
     """Mean days past due of a payment, early ones counting 0: the area under the late curve.
 
-    Delays beyond the longest term count as that term. Terms as in :func:`payment_interval`; those
-    below 0 are left out.
+    A payment 10 days late is late by more than 0, 1, … 9 days: 10 ones to add, so days count whole
+    and the curve is read as straight between the terms given. Delays beyond the longest term count
+    as that term. Terms and probabilities as in :func:`payment_interval`.
     """
-    after = terms >= 0
-    return float(np.trapezoid(late[after], terms[after]))
+    days = np.arange(terms[-1])
+    return float(np.interp(days, terms, late).sum())

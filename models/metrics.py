@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -20,6 +21,8 @@ class Interval(NamedTuple):
     high: float
 
     def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "–"
         return f"{self.value:.3f} [{self.low:.3f}–{self.high:.3f}]"
 
 
@@ -50,7 +53,8 @@ def by_customer(
     Parameters
     ----------
     figure : callable
-        Takes row indices, gives the figure; may be NaN where a draw has no event.
+        Takes row indices, gives the figure; may be NaN where a draw has no event. Such draws are
+        left out; the interval is NaN when there are no others.
     customer : ndarray of int64, shape (n_rows,)
         Whose row.
     """
@@ -61,14 +65,15 @@ def by_customer(
         figure(np.concatenate([groups[g] for g in rng.integers(len(groups), size=len(groups))]))
         for _ in range(resamples)
     ]
-    low, high = np.nanquantile(draws, [0.025, 0.975])
+    measured = [draw for draw in draws if not math.isnan(draw)]
+    low, high = np.quantile(measured, [0.025, 0.975]) if measured else (math.nan, math.nan)
     return Interval(figure(np.arange(customer.size)), float(low), float(high))
 
 
 def auc(happened: NDArray[np.bool_], score: Floats) -> float:
     """Area under the ROC curve; NaN when only one class is present."""
     if happened.all() or not happened.any():
-        return float("nan")
+        return math.nan
     return float(roc_auc_score(happened, score))
 
 

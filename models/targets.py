@@ -58,7 +58,13 @@ def days_late_known_at(history: History, cutoff: int) -> NDArray[np.float64]:
     -------
     ndarray of float64, shape (n_invoices,)
         Infinite when no payment in full was known, a write-off included; NaN where lateness says
-        nothing of the payer: a credit note closed the invoice, or it was disputed.
+        nothing of the payer: a credit note closed the invoice, it was disputed, or it was not yet
+        known itself.
+
+    Notes
+    -----
+    The step that closes an invoice decides: the cents left within the tolerance make nobody late
+    when they come, and are no loss when they are written off.
     """
     days_late = _days_late(history.invoices, history.steps, cutoff)
     disputes = history.disputes
@@ -70,20 +76,25 @@ def days_late_known_at(history: History, cutoff: int) -> NDArray[np.float64]:
 def _days_late(invoices: Invoices, steps: Steps, cutoff: int) -> NDArray[np.float64]:
     days_late = np.full(invoices.due_on.size, np.inf)
     for i in range(invoices.due_on.size):
-        open_cents, paid, waived = invoices.amount_cents[i], 0, 0
-        paid_on, written_off = -NEVER, False
+        if invoices.known_on[i] >= cutoff:
+            days_late[i] = np.nan
+        paid, waived, paid_on = 0, 0, -NEVER
+        is_open, written_off = True, False
         for k in range(invoices.step_start[i], invoices.step_start[i + 1]):
             if steps.known_on[k] >= cutoff:
                 break
-            open_cents = steps.open_cents[k]
             paid_on = max(paid_on, steps.paid_on[k])
-            written_off |= steps.kind[k] == WRITE_OFF
             if steps.kind[k] == CREDIT_NOTE:
                 waived += steps.cents[k]
+            elif steps.kind[k] == WRITE_OFF:
+                written_off = True
             else:
                 paid += steps.cents[k]
-        if open_cents == 0 and not written_off:
-            days_late[i] = paid_on - invoices.due_on[i] if paid > waived else np.nan
+            was_open, is_open = is_open, steps.open_cents[k] > 0
+            if is_open:
+                days_late[i] = np.inf
+            elif was_open and not written_off:
+                days_late[i] = paid_on - invoices.due_on[i] if paid > waived else np.nan
     return days_late
 
 
@@ -184,7 +195,7 @@ def _spells(
     began_on, ended_on = np.empty(most, np.int32), np.empty(most, np.int32)
     start = np.zeros(n_customers + 1, np.int64)
     balance = np.zeros(invoices.due_on.size, np.int64)
-    old, disputed = np.zeros(balance.size, np.bool_), np.zeros(balance.size, np.bool_)
+    old, disputes_open = np.zeros(balance.size, np.bool_), np.zeros(balance.size, np.int64)
     n = 0
     for customer in range(n_customers):
         first, last = invoices.start[customer], invoices.start[customer + 1]
@@ -203,7 +214,7 @@ def _spells(
                 insolvent = True
             else:
                 i = steps.invoice[targets[e]] if kinds[e] == STEPPED else targets[e]
-                if old[i] and not disputed[i]:
+                if old[i] and disputes_open[i] == 0:
                     overdue -= balance[i]
                 exposure -= balance[i]
                 if kinds[e] == ISSUED:
@@ -213,9 +224,9 @@ def _spells(
                 elif kinds[e] == OVERDUE:
                     old[i] = True
                 else:
-                    disputed[i] = kinds[e] == DISPUTED
+                    disputes_open[i] += 1 if kinds[e] == DISPUTED else -1
                 exposure += balance[i]
-                if old[i] and not disputed[i]:
+                if old[i] and disputes_open[i] == 0:
                     overdue += balance[i]
             end_of_day = place + 1 == order.size or days[order[place + 1]] > days[e]
             if end_of_day:
@@ -256,10 +267,12 @@ def _events(
             e += 1
         for d in range(dispute_start[i], dispute_start[i + 1]):
             days[e], kinds[e], targets[e] = disputes.known_on[d], DISPUTED, i
-            closed_on = max(disputes.closed_on[d], disputes.known_on[d])
-            days[e + 1], kinds[e + 1], targets[e + 1] = closed_on, RESOLVED, i
-            e += 2
-    return days, kinds, targets
+            e += 1
+            if disputes.closed_on[d] < NEVER:
+                closed_on = max(disputes.closed_on[d], disputes.known_on[d])
+                days[e], kinds[e], targets[e] = closed_on, RESOLVED, i
+                e += 1
+    return days[:e], kinds[:e], targets[:e]
 
 
 def default_within(

@@ -7,6 +7,7 @@ same number of rounds. Everything it sees was known before the cut-off.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -136,7 +137,7 @@ def fit(
     question = dataset.question
     curve = TermCurve(
         question=question.name,
-        booster=lgb.Booster(model_str=booster.model_to_string(num_iteration=rounds)),
+        booster=_loaded(booster.model_to_string(num_iteration=rounds)),
         features=dataset.features,
         calibration=calibration,
         shortest=question.shortest,
@@ -175,6 +176,11 @@ def _boost(
         valid_sets=[_lgb_data(dataset, held_out, training)],
         callbacks=[lgb.early_stopping(settings.patience, verbose=False)],
     )
+
+
+def _loaded(text: str) -> lgb.Booster:
+    """Load a booster's text without the number of threads: it changes no tree, nor the identity."""
+    return lgb.Booster(model_str=re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", text))
 
 
 def _lgb_data(dataset: Dataset, pairs: Pairs, reference: lgb.Dataset | None = None) -> lgb.Dataset:

@@ -89,7 +89,7 @@ def train_late(
     tracking : Tracking
     cutoff : int, optional
         Exclusive date; by default five months before the end, so that the longest reported term
-        is measured on three months of invoices.
+        is measured on the invoices that fell due in the three months after it.
     settings : Settings, optional
     progress : callable
         Told each stage.
@@ -241,6 +241,9 @@ def _parameters(settings: Settings, fitted: Fit, books: Books) -> dict[str, Any]
         **settings.parameters,
         "seed": settings.seed,
         "pairs_per_row": settings.pairs_per_row,
+        "most_rounds": settings.most_rounds,
+        "patience": settings.patience,
+        "calibration_rate": settings.calibration_rate,
         "rounds": fitted.rounds,
         "training_pairs": fitted.training_pairs,
         "cutoff": as_date(fitted.cutoff),

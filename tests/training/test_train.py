@@ -1,0 +1,406 @@
+# ruff: noqa: D205, D400 (a docstring is the ledger of its test)
+"""From a ledger to champions: trained, measured out of time, registered, promoted, repeatable."""
+
+import math
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+
+from features import history
+from features.history import History
+from features.ledger import LedgerError
+from models import bundle as bundles
+from models.bundle import BundleError, Champions
+from models.policy import PolicyError
+from models.workspace import Workspace
+from tests.features.ledgers import day, known_before, ledger_of, read_tables
+from tests.training.conftest import CUTOFF, END, QUICK
+from training import train
+from training.evaluate import out_of_time
+from training.promote import PromotionError, promote
+from training.tracking import CHALLENGER, CHAMPION, Tracking
+from training.train import Abstained, Books, Trained, train_default, train_late
+
+POLICY = Path(__file__).parents[2] / "models" / "policy.yaml"
+
+
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory) -> Path:
+    """Let MLflow lay out its tables once: it takes seconds."""
+    file = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    Tracking(f"sqlite:///{file}", file.parent / "artifacts")
+    return file
+
+
+@pytest.fixture
+def workspace(blank, tmp_path) -> Iterator[Workspace]:
+    """Make a workspace; afterwards MLflow's global setting is as it was."""
+    before = mlflow.get_tracking_uri()
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(blank, home / "mlflow.db")
+    yield Workspace(home)
+    mlflow.set_tracking_uri(before)
+    mlflow.set_registry_uri(before)
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch) -> None:
+    """Draw fewer customers for the intervals: they are tested alone."""
+    monkeypatch.setattr(train, "out_of_time", partial(out_of_time, resamples=5))
+
+
+@pytest.fixture
+def tracking(workspace) -> Tracking:
+    return Tracking(workspace.mlflow_url, workspace.mlflow_artifacts)
+
+
+@pytest.fixture(scope="module")
+def books(past) -> Books:
+    return Books("L1", "f" * 64, past, END)
+
+
+@pytest.fixture
+def late(books, workspace, tracking) -> Trained:
+    return train_late(books, workspace.bundles, tracking, settings=QUICK)
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch) -> None:
+    """Accept the simulated ledger's two dozen defaults."""
+    monkeypatch.setattr(train, "FEWEST_DEFAULTS", 10)
+
+
+def abstain(books: Books, workspace: Workspace, tracking: Tracking) -> Abstained:
+    answer = train_default(books, workspace.bundles, tracking, settings=QUICK)
+    assert isinstance(answer, Abstained)
+    return answer
+
+
+def train_both(books: Books, workspace: Workspace, tracking: Tracking) -> dict[str, Trained]:
+    both = {
+        "late": train_late(books, workspace.bundles, tracking, settings=QUICK),
+        "default": train_default(books, workspace.bundles, tracking, settings=QUICK),
+    }
+    assert all(isinstance(one, Trained) for one in both.values())
+    return both
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """All files below a folder, MLflow's database aside, by path."""
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in folder.rglob("*")
+        if file.is_file() and not file.name.startswith("mlflow.db")
+    }
+
+
+# ----------------------------------------------------------------------------------------- training
+
+
+def test_a_trained_curve_stands_on_disk_and_in_the_registry_as_challenger(
+    books, workspace, tracking, late
+):
+    sha256 = late.version.bundle_sha256
+    found = bundles.read(workspace.bundles, sha256)
+    assert found.curve.question == "late"
+    assert tracking.find("late", CHALLENGER) == late.version
+    assert tracking.find("late", CHAMPION) is None
+    card = found.card
+    assert (card["ledger_id"], card["data_sha256"]) == (books.id, books.data_sha256)
+    assert day(card["cutoff"]) == late.fit.cutoff == END - train.LATE_TEST_DAYS
+    assert card["measured_until"] == "2026-01-01"
+    assert card["rounds"] == late.fit.rounds
+    assert [one["term_days"] for one in card["metrics"]] == [0, 5, 15, 30, 60]
+    assert not workspace.champions.exists()
+
+
+def test_the_registry_keeps_the_very_files_of_the_bundle(workspace, tracking, late):
+    model = mlflow.MlflowClient().get_model_version("late-payment", late.version.number)
+    kept = Path(mlflow.artifacts.download_artifacts(model.source))
+    here = workspace.bundles / late.version.bundle_sha256
+    for file in here.iterdir():
+        (copy,) = kept.rglob(file.name)
+        assert copy.read_bytes() == file.read_bytes()
+    assert not [file for file in kept.rglob("*") if file.suffix in {".pkl", ".pickle"}]
+
+
+def test_a_run_shows_its_parameters_and_figures(tracking, late):
+    client = mlflow.MlflowClient()
+    version = client.get_model_version("late-payment", late.version.number)
+    run = client.get_run(version.run_id)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["seed"] == str(QUICK.seed)
+    assert run.data.params["ledger_id"] == "L1"
+    assert run.data.metrics["auc_15d"] == pytest.approx(late.measured[2].auc.value)
+    assert all(math.isfinite(value) for value in run.data.metrics.values())
+
+
+def test_training_again_gives_the_same_bundle_and_another_version(books, workspace, tracking, late):
+    again = train_late(books, workspace.bundles, tracking, settings=replace(QUICK, threads=2))
+    assert again.version.bundle_sha256 == late.version.bundle_sha256
+    assert int(again.version.number) == int(late.version.number) + 1
+    assert tracking.find("late", CHALLENGER) == again.version
+    assert len(list(workspace.bundles.iterdir())) == 1
+
+
+def test_another_ledger_has_another_bundle_though_the_curve_is_the_same(
+    books, workspace, tracking, late
+):
+    other = train_late(
+        replace(books, id="L2"), workspace.bundles, tracking, settings=QUICK
+    ).version.bundle_sha256
+    assert other != late.version.bundle_sha256
+    first, second = (
+        workspace.bundles / sha256 / "booster.txt" for sha256 in (other, late.version.bundle_sha256)
+    )
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_the_rows_a_curve_is_measured_on_lie_from_its_cutoff_on(
+    books, workspace, tracking, monkeypatch
+):
+    asked = []
+
+    def noted(curve, dataset, rows, end):
+        asked.append((dataset.as_of[rows], end))
+        return out_of_time(curve, dataset, rows, end, resamples=5)
+
+    monkeypatch.setattr(train, "out_of_time", noted)
+    trained = train_late(books, workspace.bundles, tracking, CUTOFF, QUICK)
+    ((as_of, end),) = asked
+    assert trained.fit.cutoff == CUTOFF <= as_of.min()
+    assert as_of.max() < end == END
+    assert trained.measured[0].rows > 100
+
+
+def test_what_the_card_says_of_the_past_stays_when_the_future_changes(
+    facts, books, workspace, tracking
+):
+    told = train_late(books, workspace.bundles, tracking, CUTOFF, QUICK)
+    then = replace(books, history=history.build(known_before(facts, CUTOFF)), end=CUTOFF)
+    blind = train_late(then, workspace.bundles, tracking, CUTOFF, QUICK)
+    assert blind.measured == []  # nobody knows yet
+    first, second = (
+        bundles.read(workspace.bundles, one.version.bundle_sha256) for one in (told, blind)
+    )
+    assert first.reference == second.reference
+    said_later = {"metrics", "measured_until"}
+    assert {k: v for k, v in first.card.items() if k not in said_later} == {
+        k: v for k, v in second.card.items() if k not in said_later
+    }
+
+
+def test_where_nothing_ever_happened_the_auc_is_left_blank(books, workspace, tracking, monkeypatch):
+    def never(curve, dataset, rows, end):
+        punctual = replace(
+            dataset,
+            outcomes=lambda rows, terms, cutoff: dataset.outcomes(rows, terms, cutoff)._replace(
+                happened=np.zeros(rows.size, bool)
+            ),
+        )
+        return out_of_time(curve, punctual, rows, end, resamples=5)
+
+    monkeypatch.setattr(train, "out_of_time", never)
+    trained = train_late(books, workspace.bundles, tracking, settings=QUICK)
+    metrics = bundles.read(workspace.bundles, trained.version.bundle_sha256).card["metrics"]
+    assert metrics[0]["auc"] == {"value": None, "low": None, "high": None}
+    assert metrics[0]["events"] == 0
+    client = mlflow.MlflowClient()
+    run = client.get_run(client.get_model_version("late-payment", "1").run_id)
+    assert "auc_0d" not in run.data.metrics
+    assert run.data.metrics["brier_0d"] >= 0
+
+
+# ------------------------------------------------------------------------------------- poor ledgers
+
+
+@pytest.fixture
+def known(request) -> History:
+    """Lay out the history of the docstring's ledger."""
+    return history.build(history.facts_of(ledger_of(read_tables(request.function.__doc__))))
+
+
+def test_a_ledger_with_too_little_history_is_refused_with_its_count(known, workspace, tracking):
+    """
+    due_on     | settled_on | amount
+    2024-03-01 | 2024-03-11 | 100
+    2024-04-15 | 2024-04-15 | 300
+    """
+    poor = Books("L1", "f" * 64, known, day("2025-01-01"))
+    said = r"late curve: 2 rows before the cut-off 2024-08-04, at least 1,000 are needed"
+    with pytest.raises(LedgerError, match=said):
+        train_late(poor, workspace.bundles, tracking)
+    assert not workspace.bundles.exists()
+    assert tracking.find("late", CHALLENGER) is None
+
+
+def test_a_ledger_without_any_invoice_is_refused(known, workspace, tracking):
+    """
+    event_id | kind        | opened_on
+    J1       | liquidation | 2024-02-12
+    """
+    empty = Books("L1", "f" * 64, known, day("2025-01-01"))
+    with pytest.raises(LedgerError, match="late curve: 0 rows before the cut-off"):
+        train_late(empty, workspace.bundles, tracking)
+    assert isinstance(train_default(empty, workspace.bundles, tracking), Abstained)
+
+
+def test_a_ledger_of_many_invoices_and_little_time_is_refused(past, workspace, tracking):
+    first = int(past.invoices.issued_on.min())
+    books = Books("L1", "f" * 64, past, first + 60)
+    with pytest.raises(LedgerError, match="late curve"):
+        train_late(books, workspace.bundles, tracking, first + 30)
+    assert not workspace.bundles.exists()
+
+
+@pytest.mark.parametrize("fit", [train_late, train_default])
+def test_a_cutoff_after_the_end_of_the_ledger_is_refused(books, workspace, tracking, fit):
+    said = "the cut-off 2026-01-02 lies after the ledger's end 2026-01-01"
+    with pytest.raises(LedgerError, match=said):
+        fit(books, workspace.bundles, tracking, END + 1)
+
+
+def test_the_default_curve_abstains_below_fifty_matured_defaults(books, workspace, tracking):
+    answer = abstain(books, workspace, tracking)
+    assert answer.question == "default"
+    why = tracking.abstention("default")
+    assert why["events"] < why["floor"] == 50
+    assert why["reason"] == answer.reason
+    assert answer.reason == (
+        f"{why['events']} matured defaults before the cut-off 2024-12-01, at least 50 are needed"
+    )
+    assert tracking.find("default", CHALLENGER) is None
+    assert not workspace.bundles.exists()
+
+
+def test_defaults_that_came_after_the_cutoff_teach_nothing(books, workspace, tracking, monkeypatch):
+    early, late_on = CUTOFF - 300, CUTOFF
+    counted = []
+    for cutoff in (early, late_on):
+        train_default(books, workspace.bundles, tracking, cutoff, QUICK)
+        counted.append(tracking.abstention("default")["events"])
+    assert counted[0] < counted[1]
+
+
+# ---------------------------------------------------------------------------------------- promoting
+
+
+def test_promotion_names_the_champions_and_keeps_the_policy(workspace, tracking, books, late):
+    why = abstain(books, workspace, tracking)
+    champions = promote(tracking, workspace, POLICY)
+    assert Champions.load(workspace.champions) == champions
+    assert champions.late == late.version.bundle_sha256
+    assert champions.default is None
+    assert champions.abstentions["default"]["reason"] == why.reason
+    assert champions.abstentions["default"]["floor"] == 50
+    kept = workspace.policies / f"{champions.policy}.yaml"
+    assert kept.read_bytes() == POLICY.read_bytes()
+    assert tracking.find("late", CHAMPION) == late.version
+    assert tracking.find("default", CHAMPION) is None
+
+
+def test_both_curves_are_promoted_together(books, workspace, tracking, few_are_enough):
+    both = train_both(books, workspace, tracking)
+    champions = promote(tracking, workspace, POLICY)
+    assert champions.abstentions == {}
+    for question, trained in both.items():
+        sha256 = trained.version.bundle_sha256
+        assert getattr(champions, question) == sha256
+        assert bundles.read(workspace.bundles, sha256).curve.question == question
+        assert tracking.find(question, CHAMPION) == trained.version
+    card = bundles.read(workspace.bundles, champions.default).card
+    assert card["default_definition"]["name"] == "bureau"
+
+
+def test_a_curve_that_abstains_again_has_no_champion_any_more(
+    books, workspace, tracking, few_are_enough, monkeypatch
+):
+    train_both(books, workspace, tracking)
+    first = promote(tracking, workspace, POLICY)
+    monkeypatch.setattr(train, "FEWEST_DEFAULTS", 50)
+    abstain(books, workspace, tracking)
+    assert tracking.find("default", CHALLENGER) is None
+    second = promote(tracking, workspace, POLICY)
+    assert (second.late, second.default) == (first.late, None)
+    assert tracking.find("default", CHAMPION) is None
+    assert (workspace.bundles / first.default).is_dir()  # old decisions replay
+
+
+def test_a_curve_that_can_be_taught_again_abstains_no_more(
+    books, workspace, tracking, late, monkeypatch
+):
+    abstain(books, workspace, tracking)
+    monkeypatch.setattr(train, "FEWEST_DEFAULTS", 10)
+    taught = train_default(books, workspace.bundles, tracking, settings=QUICK)
+    assert tracking.abstention("default") is None
+    assert promote(tracking, workspace, POLICY).default == taught.version.bundle_sha256
+
+
+def test_without_a_challenger_nothing_is_promoted(workspace, tracking, late):
+    with pytest.raises(PromotionError, match="no challenger for the default curve"):
+        promote(tracking, workspace, POLICY)
+    assert not workspace.champions.exists()
+    assert tracking.find("late", CHAMPION) is None
+
+
+def test_without_any_training_nothing_is_promoted(workspace, tracking):
+    with pytest.raises(PromotionError, match="run `encours train`"):
+        promote(tracking, workspace, POLICY)
+
+
+def test_a_damaged_challenger_is_refused_and_nothing_changes(
+    books, workspace, tracking, few_are_enough
+):
+    before = train_both(books, workspace, tracking)
+    promote(tracking, workspace, POLICY)
+    for fit in (train_late, train_default):
+        other = fit(books, workspace.bundles, tracking, settings=replace(QUICK, seed=8))
+    damaged = workspace.bundles / other.version.bundle_sha256 / "booster.txt"
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    files = snapshot(workspace.home)
+    with pytest.raises(BundleError, match=r"booster\.txt was changed"):
+        promote(tracking, workspace, POLICY)
+    assert snapshot(workspace.home) == files
+    for question, trained in before.items():
+        assert tracking.find(question, CHAMPION) == trained.version
+
+
+def test_a_wrong_policy_is_refused_and_nothing_changes(books, workspace, tracking, late, tmp_path):
+    abstain(books, workspace, tracking)
+    wrong = tmp_path / "policy.yaml"
+    wrong.write_text("loss_given_default: 2")
+    files = snapshot(workspace.home)
+    with pytest.raises(PolicyError):
+        promote(tracking, workspace, wrong)
+    assert snapshot(workspace.home) == files
+    assert tracking.find("late", CHAMPION) is None
+
+
+def test_promoting_twice_changes_nothing(books, workspace, tracking, late):
+    abstain(books, workspace, tracking)
+    first = promote(tracking, workspace, POLICY)
+    files = snapshot(workspace.home)
+    assert promote(tracking, workspace, POLICY) == first
+    assert snapshot(workspace.home) == files
+
+
+def test_nothing_lands_in_the_folder_the_command_was_run_in(
+    books, workspace, tracking, tmp_path, monkeypatch
+):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    train_late(books, workspace.bundles, tracking, settings=QUICK)
+    abstain(books, workspace, tracking)
+    promote(tracking, workspace, POLICY)
+    assert list(elsewhere.iterdir()) == []
+    assert (workspace.home / "mlartifacts").is_dir()
