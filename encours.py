@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,23 +19,32 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two busy threads on a shared core starve
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Column, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from features.importers.tabular import Summary
-    from features.store import Appended
+    from features.importers.tabular import Imported
+    from features.store import Appended, Store
     from models.metrics import Quality
+    from models.policy import Order
     from models.workspace import Workspace
     from training.train import Trained
 
@@ -41,6 +52,7 @@ SETTLED_LONG_AGO_DAYS = 45  # a ledger that ended earlier is answered as of its 
 READY_SECONDS = 60
 ROOT = Path(__file__).parent
 POLICY = ROOT / "models" / "policy.yaml"
+PACKAGES = ("features", "models", "serving", "training")
 
 app = typer.Typer(
     help="Predict payment default in B2B trade credit, explain it, and recommend what to do.",
@@ -48,12 +60,26 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
+console = Console(markup=False, highlight=False)
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a date written YYYY-MM-DD") from None
+
 
 Mapping = Annotated[Path, typer.Option("--mapping", "-m", help="YAML file: how to read it.")]
-Port = Annotated[int, typer.Option(help="Port on 127.0.0.1.")]
+Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 Today = Annotated[
-    str | None, typer.Option(help="Answer as of this day (YYYY-MM-DD), for a ledger of the past.")
+    date | None,
+    typer.Option(
+        parser=_date,
+        metavar="YYYY-MM-DD",
+        envvar="ENCOURS_TODAY",
+        help="Answer as of this day; by default today, or the last day of a ledger of the past.",
+    ),
 ]
 
 
@@ -69,25 +95,35 @@ def import_(
 @app.command()
 def simulate(
     folder: Annotated[Path, typer.Argument(help="Where to write one Parquet file a table.")],
-    invoices: Annotated[int, typer.Option(help="About how many.")] = 100_000,
-    years: Annotated[int, typer.Option(help="How long.")] = 6,
-    seed: Annotated[int, typer.Option(help="Same seed, same bytes.")] = 1,
-    ends_on: Annotated[str | None, typer.Option(help="Last day; yesterday by default.")] = None,
+    invoices: Annotated[int, typer.Option(min=1, help="About how many.")] = 100_000,
+    years: Annotated[int, typer.Option(min=1, max=30, help="How long.")] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 1,
+    ends_on: Annotated[
+        date | None,
+        typer.Option(parser=_date, metavar="YYYY-MM-DD", help="Last day; by default yesterday."),
+    ] = None,
 ) -> None:
     """Write a realistic ledger to try things on; read it with mappings/encours.yaml."""
     from features.simulator import Simulation, write
     from features.simulator import simulate as run_simulation
 
-    last_day = _today() - timedelta(days=1) if ends_on is None else date.fromisoformat(ends_on)
+    last_day = ends_on or _today() - timedelta(days=1)
+    if not 2000 <= last_day.year < 2100:  # the years before it must be dates that a ledger takes
+        _stop("a simulated ledger ends between 2000 and 2099")
     simulation = Simulation(invoices=invoices, years=years, ends_on=last_day, seed=seed)
     write(run_simulation(simulation).tables, folder)
-    console.print(f"{folder}: {invoices:,} invoices over {years} years, to {last_day}")
+    _say(f"{folder}: about {invoices:,} invoices over {years} years, to {last_day}")
 
 
 @app.command()
 def train(
     cutoff: Annotated[
-        str | None, typer.Option(help="Train on what was known before (YYYY-MM-DD).")
+        date | None,
+        typer.Option(
+            parser=_date,
+            metavar="YYYY-MM-DD",
+            help="Train on what was known before this day, measure on what came after.",
+        ),
     ] = None,
 ) -> None:
     """Fit both curves, measure them out of time, and register them as challengers."""
@@ -104,34 +140,56 @@ def promote() -> None:
 def serve(port: Port = 3000, today: Today = None) -> None:
     """Serve assessments on 127.0.0.1."""
     workspace = _workspace()
-    raise typer.Exit(_service(workspace, port, today or _past_today(workspace)).wait())
+    with _service(workspace, port, today or _past_today(workspace)) as service:
+        raise typer.Exit(service.wait())
 
 
 @app.command()
 def assess(
     customer: Annotated[str, typer.Argument(help="The customer's identifier.")],
-    amount: Annotated[str | None, typer.Option(help="Order amount, 20000.00.")] = None,
-    margin: Annotated[str, typer.Option(help="Margin on it, 800.00.")] = "0.00",
-    terms: Annotated[int, typer.Option(help="Terms in days.")] = 30,
+    amount: Annotated[
+        str | None, typer.Option(help="Order amount, tax included, as 20000.00.")
+    ] = None,
+    margin: Annotated[str | None, typer.Option(help="Margin on it, as 800.00.")] = None,
+    terms: Annotated[
+        int | None, typer.Option(help="Days from the invoice to its due date; by default 30.")
+    ] = None,
     today: Today = None,
 ) -> None:
-    """Assess one customer from the command line; the answer is recorded as over HTTP."""
-    from decimal import Decimal
+    """Assess one customer from the command line; the answer is recorded as over HTTP.
 
-    from models.policy import Order
-    from serving.assess import AssessmentError, assessor_from_environment
+    Without --amount, the customer's usual order is assumed.
+    """
+    import structlog
 
-    workspace = _workspace()
+    from serving.assess import assessor_from_environment
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    workspace, order = _workspace(), _order(amount, margin, terms)
     _set_environment(workspace, today or _past_today(workspace))
-    order = None
-    if amount is not None:
-        cents = [int(Decimal(text).scaleb(2)) for text in (amount, margin)]
-        order = Order(cents[0], cents[1], terms)
-    try:
-        answer = assessor_from_environment().assess(customer, order)
-    except AssessmentError as error:
-        _stop(error.detail)
+    answer = assessor_from_environment().assess(customer, order)
     console.print_json(answer.decode())
+
+
+def _order(amount: str | None, margin: str | None, terms: int | None) -> Order | None:
+    """Read an order as the API does, and refuse it with the API's words."""
+    from pydantic import ValidationError
+
+    from serving.schemas import OrderGiven
+
+    if amount is None and margin is None and terms is None:
+        return None
+    if amount is None or margin is None:
+        _stop("an order needs both --amount and --margin")
+    try:
+        given = OrderGiven(amount=amount, margin=margin, terms_days=30 if terms is None else terms)
+    except ValidationError as error:
+        first = error.errors()[0]
+        option = str(first["loc"][0]).removesuffix("_days")
+        money = 'must be money with at most two decimals, as "20000.00"'
+        said = money if first["type"] == "string_pattern_mismatch" else first["msg"]
+        _stop(f"--{option} {said[0].lower()}{said[1:]}")
+    return given.in_cents()
 
 
 @app.command()
@@ -141,6 +199,7 @@ def run(
     ] = None,
     mapping: Annotated[Path | None, typer.Option(help="How to read it.")] = None,
     port: Port = 3000,
+    today: Today = None,
 ) -> None:
     """Prepare everything on first use (import, train, promote), then serve and show an answer."""
     from models.workspace import Workspace
@@ -152,16 +211,12 @@ def run(
         workspace = Workspace(workspace.home.with_name(ledger.stem))
     if not workspace.champions.exists():
         _prepare(workspace, ledger, mapping)
-    today = _past_today(workspace)
-    if today is not None:
-        console.print(f"The ledger ended on {today}: answers are given as of that day.")
-    service = _service(workspace, port, today)
-    try:
+    elif ledger is not None:
+        _say(f"{workspace.home} was prepared before: `encours import` adds what is new in a file.")
+    today = today or _past_today(workspace)
+    with _service(workspace, port, today) as service:
         _show_an_answer(workspace, service, port, today)
         raise typer.Exit(service.wait())
-    except KeyboardInterrupt:
-        service.terminate()
-        service.wait()
 
 
 def _workspace() -> Workspace:
@@ -171,29 +226,44 @@ def _workspace() -> Workspace:
 
 
 def _prepare(workspace: Workspace, ledger: Path | None, mapping: Path | None) -> None:
-    console.print(f"First use: preparing [bold]{workspace.home}[/]")
-    if ledger is None or mapping is None:
-        ledger, mapping = workspace.home / "simulated", ROOT / "mappings" / "encours.yaml"
-        simulate(ledger)
-    _import(workspace, ledger, mapping)
+    _say(f"First use: preparing {workspace.home}")
+    store = _ledger_here(workspace)
+    if ledger is not None and mapping is not None:
+        _import(workspace, ledger, mapping)
+    elif store is None or store.sequence() == 0:  # else an earlier first use was interrupted
+        simulate(workspace.home / "simulated")
+        _import(workspace, workspace.home / "simulated", ROOT / "mappings" / "encours.yaml")
     _train(workspace, None)
     _promote(workspace)
 
 
 def _import(workspace: Workspace, file: Path, mapping: Path) -> None:
     from features.importers.mapping import load_mapping
-    from features.importers.tabular import read, summary
+    from features.importers.tabular import read
     from features.store import Source, Store
 
     how = load_mapping(mapping)
-    store = Store(workspace.facts_url) if workspace.facts.exists() else None
+    store = _ledger_here(workspace)
     with _bar(f"reading {file.name}") as progress:
         imported = read(file, how, store.known() if store else None, progress)
     with console.status("storing"):
         store = store or Store(workspace.facts_url, how.currency)
         appended = store.append(imported.ledger, Source(imported.sources, _sha256(mapping)))
     rejects = _write_rejects(workspace, appended, imported.rejects)
-    _print_summary(summary(imported), appended, how.currency, rejects)
+    _print_summary(imported, appended, how.currency)
+    if rejects is not None:
+        _say(f"Rows put aside are in {rejects}")
+
+
+def _ledger_here(workspace: Workspace) -> Store | None:
+    """Open the facts; ``None``, with nothing made, where there is no ledger yet."""
+    from features.ledger import LedgerError
+    from features.store import Store
+
+    try:
+        return Store(workspace.facts_url) if workspace.facts.exists() else None
+    except LedgerError:  # an import was cut short before it wrote anything
+        return None
 
 
 def _sha256(file: Path) -> str:
@@ -206,55 +276,70 @@ def _write_rejects(workspace: Workspace, appended: Appended, rejects: pd.DataFra
     aside = pd.concat([rejects, appended.rejects], ignore_index=True)
     if aside.empty:
         return None
+    aside["line"] = aside["line"].astype("Int64")  # rows that the store refused have none
     workspace.rejects.mkdir(parents=True, exist_ok=True)
     path = workspace.rejects / f"import-{appended.sequence}.csv"
     aside.to_csv(path, index=False)
     return path
 
 
-def _print_summary(found: Summary, appended: Appended, currency: str, rejects: Path | None) -> None:
-    table = Table("", "", title="Import", show_header=False)
+def _print_summary(imported: Imported, appended: Appended, currency: str) -> None:
+    from features.importers.tabular import summary
+
+    found = summary(imported)
+    table = Table(Column(no_wrap=True), Column(), title="Import", show_header=False)
     table.add_row("rows read", f"{found.rows_read:,}")
-    for name, kept in found.kept.items():
+    for name in found.kept:
         there = appended.already_there[name]
         known = f" ({there:,} already there)" if there else ""
-        table.add_row(f"{name} added", f"{appended.added[name]:,}{known}" if kept else "0")
-    quarantined = dict(found.quarantined)
-    for reason, n in appended.rejects["reason"].value_counts().items():
-        quarantined[str(reason)] = quarantined.get(str(reason), 0) + int(n)
-    for reason, count in quarantined.items():
-        table.add_row(f"put aside: {reason}", f"{count:,}")
-    table.add_row("period", f"{found.first_on} to {found.last_on}")
+        table.add_row(f"{name.replace('_', ' ')} added", f"{appended.added[name]:,}{known}")
+    waiting = sum(account.not_settled for account in imported.accounts.values())
+    if waiting:
+        table.add_row("invoices not settled yet", f"{waiting:,}")
+    for reason, count in _put_aside(found.quarantined, appended).items():
+        table.add_row(f"put aside: {reason.replace('_', ' ')}", f"{count:,}")
+    if found.first_on is not None:
+        table.add_row("period", f"{found.first_on} to {found.last_on}")
     table.add_row("customers", f"{found.customers:,}")
     table.add_row("exposure", f"{found.exposure_cents / 100:,.2f} {currency}")
-    late = "nothing settled" if found.late_rate is None else f"{found.late_rate:.1%}"
+    late = "nothing settled" if found.late_rate is None else f"{found.late_rate:.1%} of invoices"
     table.add_row("paid late", late)
     for assumption in found.assumptions:
         table.add_row("assumed", assumption)
     if found.absent:
-        table.add_row("this data cannot say", ", ".join(found.absent))
-    if rejects is not None:
-        table.add_row("rows put aside are in", str(rejects))
+        table.add_row("this data cannot say", ", ".join(found.absent).replace("_", " "))
     console.print(table)
 
 
-def _train(workspace: Workspace, cutoff: str | None) -> None:
+def _put_aside(quarantined: dict[str, int], appended: Appended) -> dict[str, int]:
+    """Count the rows put aside by reason, those that the store refused included."""
+    counts = dict(quarantined)
+    for reason, count in appended.rejects["reason"].value_counts().items():
+        counts[str(reason)] = counts.get(str(reason), 0) + int(count)
+    return counts
+
+
+def _train(workspace: Workspace, cutoff: date | None) -> None:
     from features.history import build
-    from features.store import Store
     from training.train import Abstained, Books, train_default, train_late
 
-    day = None if cutoff is None else (date.fromisoformat(cutoff) - date(1970, 1, 1)).days
-    store = Store(workspace.facts_url)
+    store = _ledger_here(workspace)
+    if store is None:
+        _stop("there is no ledger here yet: run `encours import` first")
+    last_day = store.last_day()
+    day = None if cutoff is None else _days(cutoff)
+    if day is not None and day > last_day:
+        _stop(f"the ledger ends on {_as_date(last_day)}, nothing comes after that cut-off")
     with _stages() as progress:
         progress("reading facts")
         described = store.ledger
         history = build(store.read(), described.observed_from)
-        books = Books(described.id, store.data_sha256(), history, store.last_day() + 1)
+        books = Books(described.id, store.data_sha256(), history, last_day + 1)
         tracking = _tracking(workspace)
         for fit in (train_late, train_default):
             outcome = fit(books, workspace.bundles, tracking, day, progress=progress)
             if isinstance(outcome, Abstained):
-                console.print(f"The {outcome.question} curve abstains: {outcome.reason}.")
+                _say(f"The {outcome.question} curve abstains: {outcome.reason}.")
             else:
                 console.print(_quality_table(outcome))
 
@@ -263,7 +348,7 @@ def _promote(workspace: Workspace) -> None:
     from training.promote import promote as put_in_charge
 
     put_in_charge(_tracking(workspace), workspace, POLICY)
-    console.print(f"promoted: {workspace.champions}")
+    _say(f"promoted: {workspace.champions}")
 
 
 def _quality_table(trained: Trained) -> Table:
@@ -292,39 +377,61 @@ def _tracking(workspace: Workspace) -> Any:
     return Tracking(workspace.mlflow_url, workspace.mlflow_artifacts)
 
 
-def _past_today(workspace: Workspace) -> str | None:
-    """Give the ledger's last day when it lies well in the past, else nothing."""
-    from features.ledger import LedgerError
-    from features.store import Store
+def _past_today(workspace: Workspace) -> date | None:
+    """Give the ledger's last day when it lies well in the past, and say so; else nothing."""
+    store = _ledger_here(workspace)
+    last_day = _today() if store is None else _as_date(store.last_day())
+    if (_today() - last_day).days <= SETTLED_LONG_AGO_DAYS:
+        return None
+    said = f"The ledger ended on {last_day}: answers are given as of that day."
+    Console(stderr=True).print(said, soft_wrap=True, highlight=False)
+    return last_day
 
-    try:
-        last_day = date(1970, 1, 1) + timedelta(days=Store(workspace.facts_url).last_day())
-    except LedgerError:
-        return None  # the service says so itself
-    return str(last_day) if (_today() - last_day).days > SETTLED_LONG_AGO_DAYS else None
 
-
-def _set_environment(workspace: Workspace, today: str | None) -> None:
+def _set_environment(workspace: Workspace, today: date | None) -> None:
     os.environ["ENCOURS_HOME"] = str(workspace.home.resolve())
     if today is not None:
-        os.environ["ENCOURS_TODAY"] = today
+        os.environ["ENCOURS_TODAY"] = str(today)
 
 
-def _service(workspace: Workspace, port: int, today: str | None) -> subprocess.Popen[bytes]:
+@contextmanager
+def _service(
+    workspace: Workspace, port: int, today: date | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the service; however we end, it ends with us."""
+    _require_free(port)
     _set_environment(workspace, today)
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Encours"]
     address = ["--host", "127.0.0.1", "--port", str(port), "--working-dir", str(ROOT)]
-    return subprocess.Popen([*command, *address])  # noqa: S603 (our own command)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    service = subprocess.Popen([*command, *address])  # noqa: S603 (our own command)
+    try:
+        yield service
+    except KeyboardInterrupt:  # Ctrl-C reached the service too
+        pass
+    finally:
+        service.terminate()
+        service.wait()
+
+
+def _require_free(port: int) -> None:
+    """Stop when somebody answers on the port: we would ask them, and show their answer."""
+    with socket.socket() as here:
+        here.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            here.bind(("127.0.0.1", port))
+        except OSError as error:
+            _stop(f"port {port} cannot be used: {error.strerror}; choose another with --port")
 
 
 def _show_an_answer(
-    workspace: Workspace, service: subprocess.Popen[bytes], port: int, today: str | None
+    workspace: Workspace, service: subprocess.Popen[bytes], port: int, today: date | None
 ) -> None:
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + READY_SECONDS
     while not _is_ready(url):
         if service.poll() is not None:
-            _stop(f"the service ended with code {service.returncode}: is port {port} taken?")
+            _stop(f"the service ended with code {service.returncode}")
         if time.monotonic() > deadline:
             _stop(f"the service was not ready after {READY_SECONDS} s")
         time.sleep(0.2)
@@ -338,7 +445,6 @@ def _show_an_answer(
     console.print(
         f"curl -s {url}/v1/assessments -H 'Content-Type: application/json' \\\n  -d '{body}'",
         soft_wrap=True,
-        highlight=False,
     )
     console.rule("Answer")
     console.print_json(answer)
@@ -353,7 +459,7 @@ def _is_ready(url: str) -> bool:
         return False
 
 
-def _example(workspace: Workspace, today: str | None) -> dict[str, Any]:
+def _example(workspace: Workspace, today: date | None) -> dict[str, Any]:
     """Pick a customer worth asking about: owing, somewhat overdue, and still buying."""
     import numpy as np
 
@@ -363,22 +469,26 @@ def _example(workspace: Workspace, today: str | None) -> dict[str, Any]:
 
     store = Store(workspace.facts_url)
     history = build_history(store.read(), store.ledger.observed_from)
-    day = _today() if today is None else date.fromisoformat(today)
-    as_of = np.full(history.customers.size, (day - date(1970, 1, 1)).days + 1, np.int32)
+    as_of = np.full(history.customers.size, _days(today or _today()) + 1, np.int32)
     X = build(history, customer_spine(np.arange(history.customers.size), as_of))
     said = dict(zip(CUSTOMER_FEATURES, X.T, strict=True))
     overdue = said["open_longest_overdue_days"]
     lively = (said["purchases_days_since_last"] < 60) & (overdue > 5) & (overdue < 60)
-    chosen = int(np.argmax(np.where(lively, said["open_overdue_rate"], -1.0)))
-    amount = round(float(said["purchases_typical_amount"][chosen]), 2)
+    buys = ~np.isnan(said["purchases_typical_amount"])
+    chosen = int(np.argmax(np.where(lively, said["open_overdue_rate"], np.where(buys, -1.0, -2.0))))
+    amount = float(said["purchases_typical_amount"][chosen])
     order = {"amount": f"{amount:.2f}", "margin": f"{amount * 0.12:.2f}", "terms_days": 30}
     return {"customer": {"id": str(history.customers[chosen])}, "order": order}
+
+
+def _progress(*columns: ProgressColumn) -> Progress:
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 @contextmanager
 def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with _progress(*columns) as progress:
         task = progress.add_task(title, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)
 
@@ -386,7 +496,7 @@ def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def _stages() -> Iterator[Callable[[str], None]]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with _progress(*columns) as progress:
         task = progress.add_task("starting")
         yield lambda stage: progress.update(task, description=stage)
 
@@ -395,22 +505,44 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def _stop(message: str) -> None:
-    Console(stderr=True).print(f"encours: {message}", style="red", highlight=False, markup=False)
+def _days(day: date) -> int:
+    return (day - date(1970, 1, 1)).days
+
+
+def _as_date(days: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=days)
+
+
+def _say(message: str) -> None:
+    console.print(message, soft_wrap=True)  # one line, however long a path is
+
+
+def _stop(message: str) -> NoReturn:
+    errors = Console(stderr=True, markup=False, highlight=False)
+    errors.print(f"encours: {message}", style="red", soft_wrap=True)
     raise SystemExit(2)
 
 
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence, not in a stack trace."""
-    from features.ledger import LedgerError
-    from models.bundle import BundleError
-    from models.policy import PolicyError
-    from training.promote import PromotionError
-
     try:
-        app()
-    except (LedgerError, BundleError, PolicyError, PromotionError) as error:
-        _stop(str(error))
+        app(prog_name="encours")
+    except Exception as error:
+        message = _in_words(error)
+        if message is None:
+            raise
+        _stop(message)
+
+
+def _in_words(error: Exception) -> str | None:
+    """Say what a user can mend: our own errors, files and databases; ``None`` for our bugs."""
+    if type(error).__module__.partition(".")[0] in PACKAGES:
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    if hasattr(error, "orig"):  # SQLAlchemy's; its own message shows the values
+        return f"a database in {_workspace().home} cannot be used: {error.orig}"
+    return None
 
 
 if __name__ == "__main__":

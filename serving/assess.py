@@ -105,7 +105,7 @@ class Speaking:
         ------
         BundleError, PolicyError
             If a file is missing or damaged, or a bundle was trained for something else: another
-            ledger, question, set of features or default definition.
+            ledger, set of features (that of the other curve) or default definition.
         """
         champions = Champions.load(workspace.champions)
 
@@ -122,7 +122,6 @@ class Speaking:
             defined = definition if question == "default" else None
             for what, said, wanted in (
                 ("ledger", found.card.get("ledger_id"), ledger_id),
-                ("question", found.curve.question, question),
                 ("set of features", found.curve.features, features),
                 ("default definition", found.card.get("default_definition"), defined),
             ):

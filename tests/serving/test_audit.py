@@ -1,0 +1,292 @@
+"""The record under hostile SQL, full and read-only disks, threads, and kill -9."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+import structlog
+from sqlalchemy.exc import IntegrityError
+
+from features.store import Store, connect, sqlite_url
+from models.policy import Order
+from serving.assess import Assessor, NotReady
+from serving.audit import Record, leaf_hash
+
+ROOT = Path(__file__).parents[2]
+ORDER = Order(2_000_00, 120_00, 30)
+
+
+@pytest.fixture
+def url(tmp_path) -> str:
+    return sqlite_url(tmp_path / "record.db")
+
+
+@pytest.fixture
+def record(url) -> Record:
+    return Record(url)
+
+
+def rows(url: str) -> list[tuple]:
+    engine = connect(url)
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT sequence, id, body, leaf_hash FROM entries ORDER BY sequence"
+        ).all()
+    engine.dispose()
+    return [tuple(row) for row in found]
+
+
+# An entry.
+
+
+def test_an_entry_is_found_as_it_was_appended(record):
+    body = '{"é": 1, "a": 1e-7}'.encode()
+    entry = record.append("a", "assessment", body)
+    assert (entry.sequence, entry.id, entry.kind, entry.body) == (1, "a", "assessment", body)
+    assert record.find("a") == entry
+    assert record.find("b") is None
+    assert record.append("b", "assessment", b"{}").sequence == 2
+
+
+def test_the_leaf_hash_is_that_of_rfc_6962(record, url):
+    empty = "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d"
+    assert leaf_hash(b"") == empty
+    assert leaf_hash(b"L123456") == hashlib.sha256(b"\x00L123456").hexdigest()
+    record.append("empty", "assessment", b"")
+    record.append("full", "assessment", b"{}")
+    assert record.find("empty").leaf_hash == empty
+    for _, _, body, stored in rows(url):
+        assert stored == hashlib.sha256(b"\x00" + body).hexdigest()
+
+
+def test_a_record_outlives_its_process(record, url):
+    entry = record.append("a", "assessment", b"{}")
+    assert Record(url).find("a") == entry
+    assert Record(url).append("b", "assessment", b"{}").sequence == 2
+
+
+# Append only.
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE entries SET body = x'00'",
+        "UPDATE entries SET leaf_hash = 'x' WHERE sequence = 2",
+        "UPDATE entries SET recorded_at = 0",
+        "UPDATE entries SET sequence = sequence + 10",
+        "DELETE FROM entries",
+        "DELETE FROM entries WHERE sequence = 3",
+        "INSERT OR REPLACE INTO entries VALUES (2, 'new', 'assessment', x'00', 'x', 0)",
+        "INSERT OR REPLACE INTO entries VALUES (9, 'b', 'assessment', x'00', 'x', 0)",
+        "REPLACE INTO entries (id, kind, body, leaf_hash, recorded_at)"
+        " VALUES ('c', 'assessment', x'00', 'x', 0)",
+        "INSERT INTO entries VALUES (2, 'new', 'assessment', x'00', 'x', 0)"
+        " ON CONFLICT (sequence) DO UPDATE SET body = excluded.body",
+    ],
+)
+def test_entries_cannot_be_changed_removed_or_replaced(record, url, statement):
+    for name in "abc":
+        record.append(name, "assessment", name.encode())
+    before = rows(url)
+    with (
+        pytest.raises(IntegrityError, match="append-only"),
+        connect(url).begin() as connection,
+    ):
+        connection.exec_driver_sql(statement)
+    assert rows(url) == before
+
+
+def test_an_identifier_is_used_once(record, url):
+    record.append("a", "assessment", b"first")
+    with pytest.raises(IntegrityError):
+        record.append("a", "assessment", b"second")
+    assert record.find("a").body == b"first"
+    assert record.append("b", "assessment", b"{}").sequence == 2
+
+
+# Nothing is answered that is not recorded.
+
+
+@pytest.fixture
+def assessor(trained, record, clock) -> Assessor:
+    return Assessor(Store(trained.facts_url), record, trained, clock)
+
+
+def refusal(assessor: Assessor) -> str:
+    """Ask, expect no answer, and return all that was said."""
+    with structlog.testing.capture_logs() as logs, pytest.raises(NotReady) as refused:
+        assessor.assess("C-00001", ORDER)
+    return refused.value.detail + json.dumps(logs)
+
+
+def test_the_answer_is_on_disk_when_it_leaves(assessor, url):
+    answer = json.loads(assessor.assess("C-00001", ORDER))
+    ((sequence, id_, body, stored),) = rows(url)
+    assert (sequence, id_, stored) == (1, answer["id"], answer["record"]["leaf_hash"])
+    recorded = json.loads(body)["answer"]
+    assert recorded == {k: v for k, v in answer.items() if k != "record"}
+
+
+def test_a_full_disk_gives_no_answer_and_once_there_is_room_it_answers(record, assessor, url):
+    assessor.assess("C-00001", ORDER)
+
+    def fill(connection, _record):
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    sa.event.listen(record._engine, "connect", fill)
+    record._engine.dispose()
+    said = refusal(assessor)
+    assert "C-00001" not in said
+    assert "recorded" in said
+    assert len(rows(url)) == 1
+
+    sa.event.remove(record._engine, "connect", fill)
+    record._engine.dispose()
+    assessor.assess("C-00001", ORDER)
+    assert [row[0] for row in rows(url)] == [1, 2]
+
+
+def test_a_read_only_record_gives_no_answer(record, assessor, url):
+    def forbid(connection, _record):
+        connection.execute("PRAGMA query_only = ON")  # root writes to read-only files
+
+    sa.event.listen(record._engine, "connect", forbid)
+    record._engine.dispose()
+    refusal(assessor)
+    assert rows(url) == []
+
+
+def test_a_lost_record_gives_no_answer(record, assessor, tmp_path):
+    record._engine.dispose()
+    for file in tmp_path.glob("record.db*"):
+        file.unlink()
+    refusal(assessor)  # an empty file is made in its place, without the table
+
+
+def test_a_record_locked_for_long_gives_no_answer(record, assessor, url):
+    def hurry(connection, _record):
+        connection.execute("PRAGMA busy_timeout = 50")
+
+    sa.event.listen(record._engine, "connect", hurry)
+    record._engine.dispose()
+    with connect(url).connect().execution_options(write=True) as other, other.begin():
+        refusal(assessor)
+    assessor.assess("C-00001", ORDER)
+    assert len(rows(url)) == 1
+
+
+def test_a_closed_connection_gives_no_answer(record, assessor, url):
+    def close(connection, *_):
+        connection.connection.dbapi_connection.close()
+
+    sa.event.listen(record._engine, "before_cursor_execute", close)
+    refusal(assessor)
+    assert rows(url) == []
+
+
+def test_a_failed_commit_gives_no_answer(record, assessor, url):
+    def fail(_connection):
+        raise sa.exc.OperationalError("COMMIT of C-00001", None, OSError("disk I/O error"))
+
+    sa.event.listen(record._engine, "commit", fail)
+    assert "C-00001" not in refusal(assessor)
+    assert rows(url) == []
+
+
+def test_a_record_that_cannot_be_read_finds_nothing_and_says_so(record, assessor, tmp_path):
+    answer = json.loads(assessor.assess("C-00001", ORDER))
+    record._engine.dispose()
+    for file in tmp_path.glob("record.db*"):
+        file.unlink()
+    with structlog.testing.capture_logs(), pytest.raises(NotReady):
+        assessor.find(answer["id"])
+
+
+def test_facts_that_cannot_be_read_give_no_answer(seller, record, clock, url):
+    store = Store(seller.facts_url)
+    assessor = Assessor(store, record, seller, clock)
+    with connect(seller.facts_url).begin() as connection:
+        connection.exec_driver_sql("DROP TABLE disputes")
+    assert "C-00001" not in refusal(assessor)
+    assert rows(url) == []
+
+
+def test_a_record_opens_only_with_durable_writes(record):
+    with record._engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2  # FULL
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+# Many writers, and sudden ends.
+
+
+def test_what_four_threads_append_is_all_there_in_one_sequence(record, url):
+    def write(writer: int) -> list[int]:
+        return [
+            record.append(f"{writer}-{n}", "assessment", f"{writer} {n}".encode()).sequence
+            for n in range(25)
+        ]
+
+    with ThreadPoolExecutor(4) as pool:
+        sequences = list(pool.map(write, range(4)))
+    assert sorted(s for own in sequences for s in own) == list(range(1, 101))
+    assert all(own == sorted(own) for own in sequences)
+    stored = rows(url)
+    assert [row[0] for row in stored] == list(range(1, 101))
+    for writer, own in enumerate(sequences):
+        for n, sequence in enumerate(own):
+            assert stored[sequence - 1][1:3] == (f"{writer}-{n}", f"{writer} {n}".encode())
+
+
+KILLS = """
+import json, os, random, signal, sys, time
+from itertools import count
+from serving.audit import Record
+
+url, rng, acknowledged = sys.argv[1], random.Random(5), {}
+for cycle in range(20):
+    said, saying = os.pipe()
+    writer = os.fork()
+    if writer == 0:
+        record = Record(url)
+        for n in count():
+            entry = record.append(f"{cycle}-{n}", "assessment", f"{cycle} {n}".encode())
+            os.write(saying, f"{entry.sequence} {entry.id}\\n".encode())
+    os.close(saying)
+    first = os.read(said, 1).decode()  # it writes
+    time.sleep(rng.uniform(0.002, 0.04))
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    with os.fdopen(said) as lines:
+        for line in (first + lines.read()).splitlines():
+            place, id_ = line.split()
+            acknowledged[id_] = int(place)
+json.dump(acknowledged, sys.stdout)
+"""
+
+
+def test_what_was_acknowledged_survives_kill_9(record, url):
+    """Twenty writers, each killed after 2 to 40 ms of writing."""
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLS, url], cwd=ROOT, stdout=subprocess.PIPE, check=True
+    )
+    acknowledged = json.loads(killed.stdout)
+    stored = {row[1]: row for row in rows(url)}
+    assert len(acknowledged) >= 20
+    assert acknowledged.keys() <= stored.keys()
+    assert len(stored) <= len(acknowledged) + 20  # at most one each was not told of
+    assert [row[0] for row in rows(url)] == list(range(1, len(stored) + 1))
+    for id_, (place, _, body, hashed) in stored.items():
+        assert acknowledged.get(id_, place) == place
+        assert body.decode() == id_.replace("-", " ")
+        assert hashed == leaf_hash(body)
+    assert record.append("after", "assessment", b"{}").sequence == len(stored) + 1
