@@ -15,6 +15,7 @@ help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
 
 run: $(VENV)/run.done  ## serve assessments; on first use simulate, import, train (LEDGER=path MAPPING=path for your own file)
+	@$(if $(LEDGER),$(if $(MAPPING),,echo "LEDGER needs MAPPING=path, how to read it: see mappings/" >&2; exit 2))
 	@$(BIN)/encours run --port $(PORT) $(if $(LEDGER),--ledger "$(LEDGER)" --mapping "$(MAPPING)")
 
 test: $(VENV)/dev.done  ## run every check and test

@@ -18,21 +18,12 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
-from serving.api import Assesses, create_app
-from serving.assess import Waiting, assessor_from_environment
+from serving.api import create_app
+from serving.assess import assessor_from_environment
 
 usage_stats.do_not_track.cache_clear()  # `bentoml serve` asked before it imported this file
-log = structlog.get_logger()
 
-
-@cache
-def _assessor() -> Assesses:
-    """Build the assessor once a worker; whatever fails, the worker lives and says why not."""
-    try:
-        return assessor_from_environment()
-    except Exception as error:  # noqa: BLE001  BentoML restarts a worker that fails, for ever
-        log.error("start_failed", error=type(error).__name__)
-        return Waiting(f"The service could not start: {type(error).__name__}. See its log.")
+_assessor = cache(assessor_from_environment)
 
 
 @cache

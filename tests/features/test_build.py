@@ -1,4 +1,4 @@
-# ruff: noqa: D205, D400, D403 (a docstring is the ledger of its test)
+
 """The feature matrix against a slow reference, and the laws of time and of identity."""
 
 import tempfile

@@ -1,4 +1,4 @@
-# ruff: noqa: D205, D400, D403 (a docstring is the ledger of its test)
+
 """Each rule's name is its error, and no row is ever lost."""
 
 import numpy as np

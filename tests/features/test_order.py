@@ -1,4 +1,4 @@
-# ruff: noqa: D205, D400 (a docstring is the ledger of its test)
+
 """The invoice itself, issued or planned."""
 
 from datetime import date, timedelta

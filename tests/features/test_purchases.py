@@ -1,4 +1,4 @@
-# ruff: noqa: D205, D400, D403 (a docstring is the ledger of its test)
+
 """What the customer buys, with the arithmetic left visible."""
 
 import numpy as np

@@ -1,4 +1,4 @@
-# ruff: noqa: D205, D400, D403 (a docstring is the ledger of its test)
+
 """Money and invoices: what pays what, on which day we knew it."""
 
 import numpy as np

@@ -1,4 +1,4 @@
-# ruff: noqa: D205, D400, D403 (a docstring is the ledger of its test)
+
 """Outcomes: when each is known for sure, and that nothing known later moves it."""
 
 from typing import Any, NamedTuple

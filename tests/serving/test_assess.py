@@ -29,7 +29,6 @@ from serving.assess import (
     NotReady,
     OrderNeeded,
     UnknownCustomer,
-    Waiting,
     assessor_from_environment,
 )
 from serving.audit import Record
@@ -116,7 +115,7 @@ def test_the_reasons_add_up_to_the_log_odds_and_these_to_the_probability(said):
 def test_the_explanation_is_of_the_curve_at_the_horizon_of_the_policy(said, answers, trained):
     curve = bundles.read(trained.bundles, Champions.load(trained.champions).default).curve
     for one, (_, evidence) in zip(said, answers, strict=True):
-        if one["explanation"] is not None:
+        if one["explanation"]["curve"] == "default":
             horizon = min(one["order"]["terms_days"] + 90, 365)
             row = np.array([float.fromhex(value) for value in evidence["features"]])
             known = row[: len(curve.features)]
@@ -198,7 +197,7 @@ def test_the_probability_that_is_explained_is_the_one_that_prices_credit(said):
     priced = 0
     for one in said:
         uncovered = one["insurance"]["covered"] == "0.00" and Decimal(one["exposure"]) >= 0
-        if one["explanation"] and uncovered:
+        if one["explanation"]["curve"] == "default" and uncovered:
             for option in one["options"]:
                 loss = Decimal(option["credit"]) * Decimal(one["explanation"]["probability"])
                 assert abs(Decimal(option["expected_loss"]) - loss * Decimal("0.60")) <= Decimal(
@@ -375,7 +374,7 @@ def test_a_customer_in_default_is_not_asked_about_default(assessor):
     """
     answer = told(assessor.assess("A", ORDER))
     assert answer["default"] is None
-    assert answer["explanation"] is None
+    assert answer["explanation"]["curve"] == "late"
     assert answer["abstentions"] == {"default": {"reason": "the customer is already in default"}}
     assert answer["late"] is not None
     credit = {o["kind"]: o for o in answer["options"] if o["credit"] != "0.00"}
@@ -716,7 +715,8 @@ def test_a_curve_that_abstains_gives_null_its_reason_and_a_review(seller, clock,
     assert answer["abstentions"] == {question: why}
     assert answer["versions"][question] is None
     assert (answer["paid_on"] is None) == (question == "late")
-    assert (answer["explanation"] is None) == (question == "default")
+    explained = answer["explanation"]
+    assert explained["curve"] == ("late" if question == "default" else "default")
     assert answer["recommendation"]["action"] == "review"
     assert answer["recommendation"]["requires_human"] is True
     assert answer["recommendation"]["limit"] is None
@@ -730,12 +730,27 @@ def test_a_curve_that_abstains_gives_null_its_reason_and_a_review(seller, clock,
 def test_without_a_ledger_it_waits_says_why_and_makes_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("ENCOURS_HOME", str(tmp_path))
     waiting = assessor_from_environment()
-    assert isinstance(waiting, Waiting)
     assert "encours import" in waiting.readiness()
     for call in (lambda: waiting.assess("C-1", ORDER), lambda: waiting.find("x")):
         with pytest.raises(NotReady, match="encours import"):
             call()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_ready_as_soon_as_there_is_a_ledger(seller, tmp_path, monkeypatch):
+    monkeypatch.setenv("ENCOURS_HOME", str(tmp_path / "later"))
+    monkeypatch.setenv("ENCOURS_TODAY", "2025-05-31")
+    waiting = assessor_from_environment()
+    assert waiting.readiness() is not None
+    shutil.copytree(seller.home, tmp_path / "later")
+    assert waiting.readiness() is None
+    assert told(waiting.assess("C-00001", ORDER))["as_of"] == "2025-06-01"
+
+
+def test_a_bad_day_in_the_environment_is_said_and_not_raised(seller, monkeypatch):
+    monkeypatch.setenv("ENCOURS_HOME", str(seller.home))
+    monkeypatch.setenv("ENCOURS_TODAY", "yesterday")
+    assert "yesterday" in assessor_from_environment().readiness()
 
 
 def test_the_environment_can_set_the_day(seller, monkeypatch):

@@ -1,4 +1,4 @@
-# ruff: noqa: D205, D400, D403 (a docstring is the ledger of its test)
+
 """Rows and pairs: who is asked when, at which terms, and what each pair weighs."""
 
 import numpy as np

@@ -1,4 +1,4 @@
-# ruff: noqa: D205, D400 (a docstring is the ledger of its test)
+
 """From a ledger to champions: trained, measured out of time, registered, promoted, repeatable."""
 
 import math

@@ -1,0 +1,154 @@
+"""The answer's shape: what the use case found, as the JSON that callers and the record keep."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from importlib.metadata import version as installed
+from typing import Any
+
+import numpy as np
+
+from features.history import Facts
+from models.bundle import Champions
+from models.policy import Decision, Order, Situation
+from serving.audit import Entry
+from serving.situation import Cover
+from serving.speaking import Views
+
+
+def compose(
+    id: str,
+    as_of: int,
+    known_at: datetime,
+    currency: str,
+    facts: Facts,
+    order: Order,
+    situation: Situation,
+    cover: Cover,
+    views: Views,
+    decision: Decision,
+    champions: Champions,
+    *,
+    assumed: bool,
+) -> dict[str, Any]:
+    """Put an answer together; everything but its place on the record."""
+    return {
+        "id": id,
+        "as_of": iso(as_of),
+        "known_at": known_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "currency": currency,
+        "customer": _customer(facts),
+        "order": {
+            "amount": money(order.amount_cents),
+            "margin": money(order.margin_cents),
+            "terms_days": order.terms_days,
+            "assumed": assumed,
+        },
+        "exposure": money(situation.exposure_cents),
+        **_views_shown(views, as_of - 1 + order.terms_days),
+        **_decision_shown(decision),
+        "insurance": {
+            "covered": money(cover.amount_cents),
+            "insured_rate": cover.insured_rate,
+            "valid_to": None if cover.ends_on is None else iso(cover.ends_on),
+            "stale": False,
+        },
+        "versions": {
+            "late": _identity(champions.late),
+            "default": _identity(champions.default),
+            "policy": _identity(champions.policy),
+            "code": installed("encours"),
+        },
+    }
+
+
+def with_its_place(entry: Entry) -> bytes:
+    """Give a recorded answer with its place on the record: the same bytes each time."""
+    answer = json.loads(entry.body)["answer"]
+    place = {"entry": entry.sequence, "leaf_hash": entry.leaf_hash, "sealed": False}
+    return to_bytes({**answer, "record": place})
+
+
+def to_bytes(content: dict[str, Any]) -> bytes:
+    """Write JSON as UTF-8; a NaN is an error."""
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
+
+
+def money(cents: int) -> str:
+    """Write cents as units with two decimals.
+
+    >>> money(-1905)
+    '-19.05'
+    """
+    return f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02d}"
+
+
+def iso(day: int) -> str:
+    """Write a day number as a date.
+
+    >>> iso(18262)
+    '2020-01-01'
+    """
+    return str(np.datetime64(day, "D"))
+
+
+def _customer(facts: Facts) -> dict[str, Any]:
+    customer = {name: column[0] for name, column in facts["customers"].items()}
+    return {
+        "id": customer["customer_id"],
+        "name": customer["name"],
+        "country": customer["country"],
+        "is_natural_person": bool(customer["is_natural_person"]),
+    }
+
+
+def _views_shown(views: Views, due_on: int) -> dict[str, Any]:
+    paid_on = None
+    if views.paid_on is not None:
+        days = views.paid_on._asdict().items()
+        paid_on = {quantile: None if d is None else iso(due_on + d) for quantile, d in days}
+    return {
+        "late": views.late,
+        "paid_on": paid_on,
+        "default": views.default,
+        "abstentions": views.abstentions,
+        "explanation": None if views.explanation is None else asdict(views.explanation),
+    }
+
+
+def _decision_shown(decision: Decision) -> dict[str, Any]:
+    limit = decision.limit
+    return {
+        "recommendation": {
+            "action": decision.action,
+            "proposed_action": decision.proposed_action,
+            "deposit_rate": decision.deposit_rate,
+            "limit": None if limit is None else money(limit.cents),
+            "requires_human": decision.requires_human,
+            "fr": decision.fr,
+            "en": decision.en,
+        },
+        "limit_derivation": [] if limit is None else [line._asdict() for line in limit.derivation],
+        "options": [
+            {
+                "kind": option.kind,
+                "deposit_rate": option.deposit_rate,
+                "credit": money(option.amount_on_credit_cents),
+                "acceptance": option.acceptance,
+                "expected_loss": money(option.expected_loss_cents),
+                "funding": money(option.funding_cents),
+                "expected_profit": money(option.expected_profit_cents),
+                "admissible": option.admissible,
+                "obstacle": None if option.obstacle is None else option.obstacle._asdict(),
+                "chosen": option.chosen,
+            }
+            for option in decision.options
+        ],
+        "rules": [rule._asdict() for rule in decision.rules],
+    }
+
+
+def _identity(sha256: str | None) -> str | None:
+    return None if sha256 is None else f"sha256:{sha256}"

@@ -1,0 +1,141 @@
+"""What speaks: champions and policy, loaded together, and what the curves say of one order."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from features.build import feature_names
+from models import bundle as bundles
+from models.bundle import Bundle, BundleError, Champions
+from models.curve import PaidOn, expected_delay_days, payment_interval
+from models.explanation import Explanation, explain
+from models.policy import Order, Policy, Risk, load
+from models.targets import DEFAULT_DEFINITIONS
+from models.workspace import Workspace
+
+LATE_TERMS = (0, 5, 15, 30, 60)
+DEFAULT_HORIZONS = (30, 90, 180, 365)
+LATE_EXPLAINED_DAYS = 30  # where there is no default curve to explain
+
+
+@dataclass(frozen=True)
+class Speaking:
+    """What speaks now: champions of both curves and the policy, loaded together.
+
+    Attributes
+    ----------
+    champions : Champions
+    late, default : Bundle or None
+        ``None`` where the curve abstains.
+    policy : Policy
+    """
+
+    champions: Champions
+    late: Bundle | None
+    default: Bundle | None
+    policy: Policy
+
+    @classmethod
+    def load(cls, workspace: Workspace, ledger_id: str) -> Speaking:
+        """Load what the pointer file names, each file verified before it is parsed.
+
+        Raises
+        ------
+        BundleError, PolicyError
+            If a file is missing or damaged, or a bundle was trained for something else: another
+            ledger, set of features (that of the other curve) or default definition.
+        """
+        champions = Champions.load(workspace.champions)
+
+        policy = load(workspace.policies / f"{champions.policy}.yaml")
+        if policy.sha256 != champions.policy:
+            raise BundleError(f"policy {champions.policy[:12]} was changed")
+        definition = asdict(DEFAULT_DEFINITIONS[policy.default_definition])
+
+        def read(question: str, sha256: str | None) -> Bundle | None:
+            if sha256 is None:
+                return None
+            found = bundles.read(workspace.bundles, sha256)
+            features = feature_names(with_order=question == "late")
+            defined = definition if question == "default" else None
+            for what, said, wanted in (
+                ("ledger", found.card.get("ledger_id"), ledger_id),
+                ("set of features", found.curve.features, features),
+                ("default definition", found.card.get("default_definition"), defined),
+            ):
+                if said != wanted:
+                    raise BundleError(f"bundle {sha256[:12]} was trained on another {what}")
+            return found
+
+        late, default = read("late", champions.late), read("default", champions.default)
+        return cls(champions, late, default, policy)
+
+
+class Views(NamedTuple):
+    """What the curves say of one customer and order.
+
+    Attributes
+    ----------
+    late : dict of int to float, or None
+        P(paid more than t days after the due date); ``None`` where the curve abstains.
+    paid_on : PaidOn or None
+        Days after the due date.
+    expected_delay_days : float
+    default : dict of int to float, or None
+        P(default within h days); ``None`` where the curve abstains or the customer is in default.
+    risk : Risk or None
+        What the policy may reckon with; ``None`` leaves the order to a person.
+    explanation : Explanation or None
+        Of the default curve at the order's horizon, else of the late curve.
+    abstentions : dict
+        Why a curve says nothing.
+    """
+
+    late: dict[int, float] | None
+    paid_on: PaidOn | None
+    expected_delay_days: float
+    default: dict[int, float] | None
+    risk: Risk | None
+    explanation: Explanation | None
+    abstentions: dict[str, dict[str, Any]]
+
+
+def consult(
+    speaking: Speaking,
+    row: NDArray[np.float64],
+    order: Order,
+    currency: str,
+    *,
+    in_default: bool,
+) -> Views:
+    """Ask both curves about one row of features, shape (n_features,), and one order."""
+    late, paid_on, delay_days = None, None, 0.0
+    default, risk, explanation = None, None, None
+    abstentions = dict(speaking.champions.abstentions)
+    if speaking.late is not None:
+        curve = speaking.late.curve
+        terms = np.arange(curve.shortest, curve.longest + 1, dtype=np.int32)
+        by_term = curve.at(row, terms)
+        late = {t: float(by_term[t - curve.shortest]) for t in LATE_TERMS}
+        delay_days = expected_delay_days(terms, by_term)
+        paid_on = payment_interval(terms, by_term)
+        explanation = explain(speaking.late, row, LATE_EXPLAINED_DAYS, currency)
+    if in_default:
+        abstentions["default"] = {"reason": "the customer is already in default"}
+        risk = Risk(1.0, delay_days)
+    elif speaking.default is not None:
+        curve = speaking.default.curve
+        known = row[: len(curve.features)]
+        by_term = curve.at(known, np.array(DEFAULT_HORIZONS, np.int32))
+        default = dict(zip(DEFAULT_HORIZONS, by_term.tolist(), strict=True))
+        asked_days = speaking.policy.horizon_days(order.terms_days)
+        horizon = min(max(asked_days, curve.shortest), curve.longest)
+        explanation = explain(speaking.default, known, horizon, currency)
+        risk = Risk(explanation.probability, delay_days)
+    if late is None:
+        risk = None  # the delay is part of every price
+    return Views(late, paid_on, delay_days, default, risk, explanation, abstentions)
