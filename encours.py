@@ -164,7 +164,8 @@ def assess(
 
     from serving.assess import assessor_from_environment
 
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    silent = structlog.make_filtering_bound_logger("critical")  # errors are said once, below
+    structlog.configure(wrapper_class=silent)
     workspace, order = _workspace(), _order(amount, margin, terms)
     _set_environment(workspace, today or _past_today(workspace))
     answer = assessor_from_environment().assess(customer, order)

@@ -66,8 +66,8 @@ def _nothing_unrecorded() -> Iterator[None]:
     except SQLAlchemyError as error:
         log.error("database_failed", error=type(error).__name__)
         raise NotReady(
-            "The ledger or the record of assessments cannot be used now, and nothing is answered "
-            "that is not recorded; the service's log names the fault."
+            f"The ledger or the record of assessments cannot be used now ({type(error).__name__}), "
+            "and nothing is answered that is not recorded."
         ) from error
 
 

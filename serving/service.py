@@ -46,7 +46,7 @@ async def _every_path(scope: Scope, receive: Receive, send: Send) -> None:
     workers=1,
     http={"host": "127.0.0.1", "port": 3000},
     traffic={"timeout": 60},  # the last resort: serving/api.py gives up sooner, in its own words
-    logging={"access": {"enabled": False}},  # serving/api.py logs, without paths
+    logging={"access": {"enabled": False}},  # serving/envelope.py logs, without paths
     metrics={"enabled": False},  # they are labelled by path: assessment ids, without end
 )
 class Encours:

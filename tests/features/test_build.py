@@ -1,4 +1,3 @@
-
 """The feature matrix against a slow reference, and the laws of time and of identity."""
 
 import tempfile

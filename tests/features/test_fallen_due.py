@@ -1,4 +1,3 @@
-
 """How the invoices that fell due were met, with the arithmetic left visible."""
 
 import numpy as np

@@ -1,4 +1,3 @@
-
 """Each rule's name is its error, and no row is ever lost."""
 
 import numpy as np

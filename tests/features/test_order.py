@@ -1,4 +1,3 @@
-
 """The invoice itself, issued or planned."""
 
 from datetime import date, timedelta

@@ -1,4 +1,3 @@
-
 """What the customer buys, with the arithmetic left visible."""
 
 import numpy as np

@@ -1,4 +1,3 @@
-
 """Payment behaviour, with the arithmetic left visible."""
 
 import numpy as np

@@ -1,4 +1,3 @@
-
 """Money and invoices: what pays what, on which day we knew it."""
 
 import numpy as np

@@ -1,4 +1,3 @@
-
 """Outcomes: when each is known for sure, and that nothing known later moves it."""
 
 from typing import Any, NamedTuple

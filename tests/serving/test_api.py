@@ -18,9 +18,13 @@ from hypothesis import strategies as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.policy import Order
-from serving import api
-from serving.api import Fault, create_app
+from serving import api, problems
+from serving.api import create_app
 from serving.assess import NotReady, OrderNeeded, UnknownCustomer
+from serving.body import PLAIN_WORDS
+from serving.envelope import Envelope
+from serving.limits import LONGEST_BODY_BYTES
+from serving.problems import Fault
 from serving.schemas import (
     ASSESSMENT_EXAMPLE,
     REQUEST_EXAMPLE,
@@ -140,9 +144,9 @@ def test_money_becomes_cents_exactly(app, stub, amount, margin, expected):
 
 
 def test_a_body_of_the_longest_size_is_read(app):
-    padded = json.dumps(REQUEST_EXAMPLE).encode().ljust(api.LONGEST_BODY_BYTES)
+    padded = json.dumps(REQUEST_EXAMPLE).encode().ljust(LONGEST_BODY_BYTES)
     assert post(app, padded).status_code == 201
-    expect(post(app, padded + b" "), api.LONG_BODY)
+    expect(post(app, padded + b" "), problems.LONG_BODY)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; Charset=UTF-8"])
@@ -190,7 +194,7 @@ def test_assessments_run_beside_each_other(app, stub):
     ],
 )
 def test_what_is_not_json_is_refused(app, stub, body):
-    assert expect(post(app, body), api.MALFORMED) is None
+    assert expect(post(app, body), problems.MALFORMED) is None
     assert stub.asked == []
 
 
@@ -203,22 +207,22 @@ def test_a_body_without_end_is_refused_while_it_is_read(app):
             sent += 4096
             yield b" " * 4096
 
-    expect(post(app, b"", content=endless()), api.LONG_BODY)
-    assert sent <= api.LONGEST_BODY_BYTES + 2 * 4096
+    expect(post(app, b"", content=endless()), problems.LONG_BODY)
+    assert sent <= LONGEST_BODY_BYTES + 2 * 4096
 
 
 def test_a_mebibyte_is_refused(app):
-    expect(post(app, b" " * (1 << 20)), api.LONG_BODY)
+    expect(post(app, b" " * (1 << 20)), problems.LONG_BODY)
 
 
 def test_a_body_that_does_not_arrive_is_given_up(app, monkeypatch):
-    monkeypatch.setattr(api, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr("serving.body.BODY_SECONDS", 0.05)
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"{"
         await asyncio.sleep(5)
 
-    expect(post(app, b"", content=slow()), api.SLOW_BODY)
+    expect(post(app, b"", content=slow()), problems.SLOW_BODY)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +238,7 @@ def test_a_body_that_does_not_arrive_is_given_up(app, monkeypatch):
     ],
 )
 def test_only_json_is_taken(app, stub, headers):
-    expect(post(app, REQUEST_EXAMPLE, headers=headers), api.WRONG_TYPE)
+    expect(post(app, REQUEST_EXAMPLE, headers=headers), problems.WRONG_TYPE)
     assert stub.asked == []
 
 
@@ -248,13 +252,13 @@ def test_only_json_is_taken(app, stub, headers):
         ({"amount": float("1e308") * 10}, "/order/amount", None),
         ({"amount": None}, "/order/amount", "must be a string"),
         ({"amount": "0.00"}, "/order/amount", "must be > 0"),
-        ({"amount": "-1.00"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
-        ({"amount": "1.005"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
-        ({"amount": "1e3"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
-        ({"amount": "1,000"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
-        ({"amount": "1.00\n"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
-        ({"amount": "١"}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
-        ({"amount": "1" * 13}, "/order/amount", api.PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "-1.00"}, "/order/amount", PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "1.005"}, "/order/amount", PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "1e3"}, "/order/amount", PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "1,000"}, "/order/amount", PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "1.00\n"}, "/order/amount", PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "١"}, "/order/amount", PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"amount": "1" * 13}, "/order/amount", PLAIN_WORDS["string_pattern_mismatch"]),
         ({"margin": "20000.01"}, "/order/margin", "must be at most the amount, either way"),
         ({"margin": "-20000.01"}, "/order/margin", "must be at most the amount, either way"),
         ({"terms_days": "30"}, "/order/terms_days", "must be a whole number"),
@@ -268,7 +272,7 @@ def test_only_json_is_taken(app, stub, headers):
 )
 def test_a_wrong_field_is_pointed_at(app, stub, changes, pointer, detail):
     body = json.dumps(request(**changes)).replace("Infinity", "1e999").encode()
-    errors = expect(post(app, body), api.INVALID)
+    errors = expect(post(app, body), problems.INVALID)
     assert [one["pointer"] for one in errors] == [pointer]
     assert detail is None or errors[0]["detail"] == detail
     assert stub.asked == []
@@ -297,7 +301,7 @@ def test_a_wrong_field_is_pointed_at(app, stub, changes, pointer, detail):
 def test_every_wrong_field_is_pointed_at_once(app, stub, body, pointers):
     if isinstance(pointers, str):
         pointers = [f"/{pointer}" for pointer in pointers.split()]
-    errors = expect(post(app, body), api.INVALID)
+    errors = expect(post(app, body), problems.INVALID)
     assert [one["pointer"] for one in errors] == pointers
     assert stub.asked == []
 
@@ -325,7 +329,7 @@ def test_no_body_makes_the_service_fail(body):
     "path", ["/nothing", "/docs", "/v1/assessments/", "/v1", "/%00", "//v1/assessments"]
 )
 def test_an_unknown_path_is_not_found(app, path):
-    expect(call(app, "GET", path), api.NOT_FOUND)
+    expect(call(app, "GET", path), problems.NOT_FOUND)
 
 
 @pytest.mark.parametrize(
@@ -339,13 +343,13 @@ def test_an_unknown_path_is_not_found(app, path):
 )
 def test_another_method_is_told_the_right_one(app, method, path, allowed):
     answer = call(app, method, path)
-    expect(answer, api.WRONG_METHOD)
+    expect(answer, problems.WRONG_METHOD)
     assert answer.headers["allow"] == allowed
 
 
 def test_an_unknown_assessment_is_not_found(app, stub):
     other = ID.replace("0", "1")
-    expect(call(app, "GET", f"/v1/assessments/{other}"), api.UNKNOWN_ASSESSMENT)
+    expect(call(app, "GET", f"/v1/assessments/{other}"), problems.UNKNOWN_ASSESSMENT)
     assert stub.asked == [other]
 
 
@@ -362,31 +366,31 @@ def test_what_cannot_be_an_id_is_not_looked_for(app, stub, id):
 @pytest.mark.parametrize(
     ("error", "fault"),
     [
-        (UnknownCustomer("Import it."), api.UNKNOWN_CUSTOMER),
-        (NotReady("Run `encours train`."), api.NOT_READY),
+        (UnknownCustomer("Import it."), problems.UNKNOWN_CUSTOMER),
+        (NotReady("Run `encours train`."), problems.NOT_READY),
     ],
 )
 def test_a_refusal_of_the_use_case_is_a_problem(error, fault):
     answer = post(create_app(_Stub(raises=error)), REQUEST_EXAMPLE)
     assert expect(answer, fault, error.detail) is None
-    assert answer.headers.get("retry-after") == ("30" if fault is api.NOT_READY else None)
+    assert answer.headers.get("retry-after") == ("30" if fault is problems.NOT_READY else None)
 
 
 def test_a_missing_order_is_pointed_at():
     app = create_app(_Stub(raises=OrderNeeded("Give one.")))
-    errors = expect(post(app, {"customer": {"id": "C-17"}}), api.ORDER_NEEDED, "Give one.")
+    errors = expect(post(app, {"customer": {"id": "C-17"}}), problems.ORDER_NEEDED, "Give one.")
     assert errors == [{"pointer": "/order", "detail": "is required"}]
 
 
 def test_a_record_that_is_not_ready_says_so():
     app = create_app(_Stub(raises=NotReady("No ledger.")))
-    expect(call(app, "GET", f"/v1/assessments/{ID}"), api.NOT_READY, "No ledger.")
+    expect(call(app, "GET", f"/v1/assessments/{ID}"), problems.NOT_READY, "No ledger.")
 
 
 def test_a_failure_gives_its_id_and_logs_its_type_and_place():
     with structlog.testing.capture_logs() as logs:
         answer = post(create_app(_Stub(raises=RuntimeError(CANARY))), REQUEST_EXAMPLE)
-    expect(answer, api.INTERNAL)
+    expect(answer, problems.INTERNAL)
     failed, seen = logs
     assert failed.pop("at").startswith(__file__)
     assert failed == {
@@ -407,7 +411,7 @@ def test_a_slow_answer_is_given_up_and_its_outcome_forgotten(stub, caplog):
         raise RuntimeError(CANARY)
 
     stub.assess = slow
-    expect(post(create_app(stub, answer_seconds=0.05), REQUEST_EXAMPLE), api.SLOW_ANSWER)
+    expect(post(create_app(stub, answer_seconds=0.05), REQUEST_EXAMPLE), problems.SLOW_ANSWER)
     time.sleep(0.5)
     assert outcome == ["recorded"]
     assert caplog.text == ""
@@ -418,7 +422,7 @@ def test_what_waits_too_long_for_a_thread_is_never_assessed(stub, monkeypatch):
     app, release, started = create_app(stub, answer_seconds=0.1), threading.Event(), []
     stub.assess = lambda customer_id, _: (started.append(customer_id), release.wait(5), ANSWER)[2]
     for id in ("first", "second"):
-        expect(post(app, {"customer": {"id": id}}), api.SLOW_ANSWER)
+        expect(post(app, {"customer": {"id": id}}), problems.SLOW_ANSWER)
     release.set()
     app.state.threads.shutdown(wait=True)
     assert started == ["first"]
@@ -452,7 +456,7 @@ def test_a_failure_inside_an_answer_starts_no_second_one():
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise RuntimeError
 
-    assert [message["status"] for message in _sent_by(api.Envelope(breaks))] == [200]
+    assert [message["status"] for message in _sent_by(Envelope(breaks))] == [200]
 
 
 # Nothing that was sent comes back
@@ -559,7 +563,7 @@ def test_the_description_names_every_route_and_every_problem(app, document):
         for method, operation in methods.items()
     }
     assert described == routes
-    faults = {value.name for value in vars(api).values() if isinstance(value, Fault)}
+    faults = {value.name for value in vars(problems).values() if isinstance(value, Fault)}
     assert faults == set(re.findall(r'"/problems/([a-z-]+)"', json.dumps(document)))
 
 

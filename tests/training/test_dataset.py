@@ -1,4 +1,3 @@
-
 """Rows and pairs: who is asked when, at which terms, and what each pair weighs."""
 
 import numpy as np

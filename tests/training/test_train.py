@@ -1,4 +1,3 @@
-
 """From a ledger to champions: trained, measured out of time, registered, promoted, repeatable."""
 
 import math

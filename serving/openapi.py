@@ -1,0 +1,107 @@
+"""The OpenAPI document; our own parsing and raw answers, unseen by FastAPI, are described here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from serving.limits import LONGEST_BODY_BYTES
+from serving.problems import INVALID, NOT_READY, ORDER_NEEDED, Fault, Refusal, problem
+from serving.schemas import (
+    ASSESSMENT_EXAMPLE,
+    REQUEST_EXAMPLE,
+    Assessment,
+    AssessmentRequest,
+    FieldError,
+    Problem,
+)
+
+
+class Api(FastAPI):
+    """FastAPI, with the components that our own parsing and raw answers keep from it."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI 3.1 document."""
+        if self.openapi_schema is None:
+            document = get_openapi(
+                title=self.title,
+                version=self.version,
+                description=self.description,
+                routes=self.routes,
+            )
+            self.openapi_schema = document | {"components": _components()}
+        return self.openapi_schema
+
+
+def _components() -> dict[str, Any]:
+    """Describe bodies; the example stands here because FastAPI drops nulls from a route's."""
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in (AssessmentRequest, Assessment, Problem)],
+        ref_template="#/components/schemas/{model}",
+    )
+    return {"schemas": schemas["$defs"], "examples": {"assessment": {"value": ASSESSMENT_EXAMPLE}}}
+
+
+def _content(media_type: str, model: type[Any], examples: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        media_type: {
+            "schema": {"$ref": f"#/components/schemas/{model.__name__}"},
+            "examples": examples,
+        }
+    }
+
+
+def problem_responses(*faults: Fault) -> dict[int | str, dict[str, Any]]:
+    """Describe the problems that a route answers, one response a status."""
+    by_status: dict[int | str, dict[str, Any]] = {}
+    for fault in faults:
+        alike = [other for other in faults if other.status == fault.status]
+        examples = {other.name: {"value": _example(other)} for other in alike}
+        by_status[fault.status] = {
+            "description": ", or ".join(f"{other.title} (`{other.name}`)" for other in alike),
+            "headers": _RETRY_AFTER if fault is NOT_READY else {},
+            "content": _content("application/problem+json", Problem, examples),
+        }
+    return by_status
+
+
+def _example(fault: Fault) -> dict[str, Any]:
+    errors = {
+        INVALID: (FieldError(pointer="/order/amount", detail="must be > 0"),),
+        ORDER_NEEDED: (FieldError(pointer="/order", detail="is required"),),
+    }
+    return problem("0123456789abcdef0123456789abcdef", Refusal(fault, None, errors.get(fault, ())))
+
+
+def header(description: str, kind: str) -> dict[str, Any]:
+    """Describe a header of an answer."""
+    return {"description": description, "schema": {"type": kind}}
+
+
+_RETRY_AFTER = {"Retry-After": header("Seconds to wait.", "integer")}
+ASSESSED = _content(
+    "application/json", Assessment, {"deposit": {"$ref": "#/components/examples/assessment"}}
+)
+REQUEST_BODY = {
+    "required": True,
+    "description": f"At most {LONGEST_BODY_BYTES // 1024} KiB of UTF-8, each name once an object.",
+    "content": _content(
+        "application/json",
+        AssessmentRequest,
+        {
+            "order": {"value": REQUEST_EXAMPLE},
+            "usual_order": {"value": {"customer": {"id": "C-17"}}},
+        },
+    ),
+}
+ASSESSMENT_ID = {
+    "name": "assessment_id",
+    "in": "path",
+    "required": True,
+    "description": "The `id` of the answer.",
+    "schema": {"type": "string", "format": "uuid"},
+}

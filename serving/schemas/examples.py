@@ -1,0 +1,148 @@
+"""A request and its answer, for the OpenAPI document: the worked example of models/policy.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+REQUEST_EXAMPLE: dict[str, Any] = {
+    "customer": {"id": "C-17"},
+    "order": {"amount": "20000.00", "margin": "800.00", "terms_days": 30},
+}
+
+ASSESSMENT_EXAMPLE: dict[str, Any] = {
+    "id": "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f",
+    "as_of": "2025-03-13",
+    "known_at": "2025-03-12T09:14:07Z",
+    "currency": "EUR",
+    "customer": {
+        "id": "C-17",
+        "name": "Atelier Morel SAS",
+        "country": "FR",
+        "is_natural_person": False,
+    },
+    "order": {"amount": "20000.00", "margin": "800.00", "terms_days": 30, "assumed": False},
+    "exposure": "12000.00",
+    "late": {"0": 0.46, "5": 0.31, "15": 0.17, "30": 0.09, "60": 0.05},
+    "paid_on": {"p10": "2025-04-06", "p50": "2025-04-11", "p90": "2025-05-10"},
+    "default": {"30": 0.006, "90": 0.029, "180": 0.052, "365": 0.081},
+    "abstentions": {},
+    "explanation": {
+        "curve": "default",
+        "horizon_days": 120,
+        "base": -4.10,
+        "reasons": [
+            {
+                "code": "DBT_90",
+                "feature": "settled_90_days_beyond_terms",
+                "contribution": 0.62,
+                "value": 23.0,
+                "unit": "days",
+                "compare": 6.0,
+                "fr": "Paie en moyenne 23 jours après l'échéance depuis 90 jours "
+                "(profils comparables : 6)",
+                "en": "Paid 23 days beyond terms on average over 90 days (similar customers: 6)",
+            },
+            {
+                "code": "OVERDUE_MAX",
+                "feature": "open_longest_overdue_days",
+                "contribution": 0.22,
+                "value": 12.0,
+                "unit": "days",
+                "compare": 0.0,
+                "fr": "Plus long retard en cours : 12 jours (profils comparables : 0)",
+                "en": "Longest overdue now: 12 days (similar customers: 0)",
+            },
+        ],
+        "other": 0.06,
+        "log_odds": -3.20,
+        "probability": 0.0391657,
+    },
+    "recommendation": {
+        "action": "deposit",
+        "proposed_action": None,
+        "deposit_rate": 0.30,
+        "limit": "37000.00",
+        "requires_human": False,
+        "fr": "Accepter avec un acompte de 30 % à la commande.",
+        "en": "Accept with a 30 % deposit on order.",
+    },
+    "limit_derivation": [
+        {
+            "fr": "Achats sur un an",
+            "en": "Purchases over a year",
+            "value": 30000000,
+            "unit": "cents",
+        },
+        {
+            "fr": "Besoin du client",
+            "en": "What the customer needs",
+            "value": 3700000,
+            "unit": "cents",
+        },
+        {
+            "fr": "Limite recommandée",
+            "en": "Recommended limit",
+            "value": 3700000,
+            "unit": "cents",
+        },
+    ],
+    "options": [
+        {
+            "kind": "deposit",
+            "deposit_rate": 0.30,
+            "credit": "14000.00",
+            "acceptance": 0.85,
+            "expected_loss": "328.99",
+            "funding": "75.83",
+            "expected_profit": "335.90",
+            "admissible": True,
+            "obstacle": None,
+            "chosen": True,
+        },
+        {
+            "kind": "cash",
+            "deposit_rate": None,
+            "credit": "0.00",
+            "acceptance": 0.40,
+            "expected_loss": "0.00",
+            "funding": "0.00",
+            "expected_profit": "320.00",
+            "admissible": True,
+            "obstacle": None,
+            "chosen": False,
+        },
+        {
+            "kind": "open",
+            "deposit_rate": None,
+            "credit": "20000.00",
+            "acceptance": 1.0,
+            "expected_loss": "469.99",
+            "funding": "108.33",
+            "expected_profit": "221.68",
+            "admissible": True,
+            "obstacle": None,
+            "chosen": False,
+        },
+        {
+            "kind": "refuse",
+            "deposit_rate": None,
+            "credit": "0.00",
+            "acceptance": 0.0,
+            "expected_loss": "0.00",
+            "funding": "0.00",
+            "expected_profit": "0.00",
+            "admissible": True,
+            "obstacle": None,
+            "chosen": False,
+        },
+    ],
+    "insurance": {"covered": "0.00", "insured_rate": 0.9, "valid_to": None, "stale": False},
+    "rules": [],
+    "versions": {
+        "late": f"sha256:{'1f' * 32}",
+        "default": f"sha256:{'2e' * 32}",
+        "policy": f"sha256:{'3d' * 32}",
+        "code": "0.1.0",
+    },
+    "record": {"entry": 18233, "leaf_hash": "5a" * 32, "sealed": False},
+}
