@@ -72,6 +72,13 @@ def connect(url: str) -> sa.Engine:
     return engine
 
 
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Open a transaction that writes: all of it or nothing; on SQLite one writer at a time."""
+    with engine.connect().execution_options(write=True) as connection, connection.begin():
+        yield connection
+
+
 class Store:
     """The facts of one ledger.
 
@@ -92,7 +99,8 @@ class Store:
         self._engine = connect(url)
         self._tables, self._sources, self._ledger, metadata = _schema()
         if currency is not None:
-            metadata.create_all(self._engine)
+            with writing(self._engine) as connection:
+                metadata.create_all(connection)
         with self._reading() as connection:
             found = self._describe(connection)
         if found is None:
@@ -103,21 +111,13 @@ class Store:
             raise LedgerError(f"the ledger is in {found.currency}, the file in {currency}")
 
     def _create(self, currency: str) -> None:
-        with self._writing() as connection:
+        with writing(self._engine) as connection:
             row = {"id": str(uuid.uuid4()), "currency": currency, "schema_version": SCHEMA_VERSION}
             connection.execute(self._ledger.insert(), {**row, "observed_from": NEVER})
 
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         with self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with (
-            self._engine.connect().execution_options(write=True) as connection,
-            connection.begin(),
-        ):
             yield connection
 
     def _describe(self, connection: sa.Connection) -> sa.Row[Any] | None:
@@ -162,7 +162,7 @@ class Store:
         facts = facts_of(ledger)
         added, already_there, rejects = {}, {}, []
         fresh: Facts = {}
-        with self._writing() as connection:
+        with writing(self._engine) as connection:
             sequence = self._open_source(connection, source)
             for name, columns in facts.items():
                 new, same, other = self._compare(connection, name, columns)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import structlog
@@ -198,11 +199,13 @@ class WhenReady:
     def __init__(self, open: Callable[[], Assessor]) -> None:
         self._open = open
         self._assessor: Assessor | None = None
+        self._opening = Lock()
 
     def _ready(self) -> Assessor:
-        if self._assessor is None:
-            self._assessor = self._open()
-        return self._assessor
+        with self._opening:
+            if self._assessor is None:
+                self._assessor = self._open()
+            return self._assessor
 
     def readiness(self) -> str | None:
         """Return ``None`` when an assessment can be given, else why not."""

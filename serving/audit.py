@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from features.store import connect
+from features.store import connect, writing
 
 _metadata = sa.MetaData()
 _entries = sa.Table(
@@ -76,7 +76,8 @@ class Record:
 
     def __init__(self, url: str) -> None:
         self._engine = connect(url)
-        _metadata.create_all(self._engine)
+        with writing(self._engine) as connection:  # one of several starting workers makes it
+            _metadata.create_all(connection)
 
     def append(self, id: str, kind: str, body: bytes) -> Entry:
         """Add an entry; it is on disk when this returns.
@@ -88,10 +89,7 @@ class Record:
         """
         digest, now = leaf_hash(body), time.time_ns() // 1000
         row = {"id": id, "kind": kind, "body": body, "leaf_hash": digest, "recorded_at": now}
-        with (
-            self._engine.connect().execution_options(write=True) as connection,
-            connection.begin(),
-        ):
+        with writing(self._engine) as connection:
             added = _entries.insert().returning(_entries.c.sequence)
             sequence = connection.execute(added, row).scalar_one()
         return Entry(sequence, id, kind, body, digest)
