@@ -17,12 +17,12 @@ from features import settled as settled_family
 from features.compiled import njit
 from features.fallen_due import FADED_DAYS as DUE_FADED_DAYS
 from features.fallen_due import FallenDue, fallen_due
-from features.history import NEVER, Days, History, Invoices, Settled
+from features.history import Days, History, Invoices, Settled, last_step
 from features.open_items import OpenItems, open_items
 from features.order import Order, order
 from features.purchases import Purchases, purchases
 from features.settled import WINDOWS_DAYS, latest, recent, settled
-from features.settlement import CREDIT_NOTE, PAYMENT, WRITE_OFF, Steps
+from features.settlement import CREDIT_NOTE, NOTHING, PAYMENT, Steps
 
 CUSTOMER_FEATURES: tuple[str, ...] = (
     *(f"settled_{w}_{f}" for w in WINDOWS_DAYS for f in settled_family.Settled._fields),
@@ -37,7 +37,6 @@ CUSTOMER_FEATURES: tuple[str, ...] = (
 ORDER_FEATURES: tuple[str, ...] = tuple(f"order_{f}" for f in Order._fields)
 """What is said of an invoice besides: the late curve reads both."""
 
-NOTHING = -1
 TYPICAL_AMOUNT = CUSTOMER_FEATURES.index("purchases_typical_amount")
 
 
@@ -212,15 +211,6 @@ def _customer_features(
 
 
 @njit
-def _last_step(invoices: Invoices, steps: Steps, invoice: int, as_of: int) -> int:
-    """Index of the invoice's last balance step known before `as_of`, −1 for none."""
-    for k in range(invoices.step_start[invoice + 1] - 1, invoices.step_start[invoice] - 1, -1):
-        if steps.known_on[k] < as_of:
-            return k
-    return -1
-
-
-@njit
 def _gather_open(
     invoices: Invoices,
     steps: Steps,
@@ -233,7 +223,7 @@ def _gather_open(
     """Gather what was open before `as_of` among the invoices `first` … `last`; return how many."""
     n = 0
     for i in range(first, last):
-        k = _last_step(invoices, steps, i, as_of)
+        k = last_step(invoices, steps, i, as_of)
         balance = invoices.amount_cents[i] if k < 0 else steps.open_cents[k]
         if balance > 0:
             open_cents[n] = balance
@@ -261,41 +251,15 @@ def _gather_fallen_due(
         since_due = as_of - 1 - invoices.due_on[i]
         if since_due < 0 or since_due >= DUE_FADED_DAYS:
             continue
-        closed_by, paid_on = _closed_by(invoices, steps, i, as_of)
+        k = last_step(invoices, steps, i, as_of)
+        closed_by = NOTHING if k < 0 else steps.closed_by[k]
         if closed_by == CREDIT_NOTE:
             continue
         days_since_due[n] = since_due
-        days_late[n] = paid_on - invoices.due_on[i] if closed_by == PAYMENT else since_due
+        paid = closed_by == PAYMENT
+        days_late[n] = steps.closed_on[k] - invoices.due_on[i] if paid else since_due
         n += 1
     return n
-
-
-@njit
-def _closed_by(invoices: Invoices, steps: Steps, invoice: int, as_of: int) -> tuple[int, int]:
-    """Tell what closed an invoice, as known before `as_of`, and the value date of the last of it.
-
-    As in ``History.settled``: a write-off if there was any, else a payment if more was paid than
-    credited, else a credit note; ``NOTHING`` while it is open. Cents that come after the step
-    within the tolerance change neither.
-    """
-    closed_by, closed_on = NOTHING, 0
-    lost, in_cash, waived, latest = False, 0, 0, -NEVER
-    for k in range(invoices.step_start[invoice], invoices.step_start[invoice + 1]):
-        if steps.known_on[k] >= as_of:
-            break
-        latest = max(latest, steps.paid_on[k])
-        if steps.kind[k] == CREDIT_NOTE:
-            waived += steps.cents[k]
-        elif steps.kind[k] == WRITE_OFF:
-            lost = True
-        else:
-            in_cash += steps.cents[k]
-        if steps.open_cents[k] > 0:
-            closed_by = NOTHING
-        elif closed_by == NOTHING:
-            closed_on = latest
-            closed_by = WRITE_OFF if lost else PAYMENT if in_cash > waived else CREDIT_NOTE
-    return closed_by, closed_on
 
 
 @njit

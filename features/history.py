@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from features.compiled import njit
 from features.ledger import SETTLEMENT_KINDS, TABLES, Ledger
-from features.settlement import CREDIT_NOTE, UNALLOCATED, WRITE_OFF, Cash, Steps, allocate
+from features.settlement import NOTHING, PAYMENT, UNALLOCATED, Cash, Steps, allocate
 
 Days = NDArray[np.int32]
 Cents = NDArray[np.int64]
@@ -238,22 +238,22 @@ def _first_insolvency(
 
 def _settled(steps: Steps, invoices: Invoices, customer: NDArray[np.int64]) -> Settled:
     """Lay the invoices paid in full out by customer and by the day we knew."""
-    closes, until, paid_on = _paid_in_full(steps)
+    closes, until = _paid_in_full(steps)
     invoice = steps.invoice[closes]
     order = np.lexsort((invoice, steps.known_on[closes], customer[invoice]))
-    closes, until, paid_on, invoice = closes[order], until[order], paid_on[order], invoice[order]
+    closes, until, invoice = closes[order], until[order], invoice[order]
     return Settled(
         start=np.searchsorted(customer[invoice], np.arange(invoices.start.size)),
         known_on=steps.known_on[closes],
         until=until,
-        days_late=paid_on - invoices.due_on[invoice],
+        days_late=steps.closed_on[closes] - invoices.due_on[invoice],
         amount_cents=invoices.amount_cents[invoice],
         invoice=invoice,
     )
 
 
 @njit
-def _paid_in_full(steps: Steps) -> tuple[NDArray[np.int64], Days, Days]:
+def _paid_in_full(steps: Steps) -> tuple[NDArray[np.int64], Days]:
     """Find the steps that close an invoice by payment.
 
     Returns
@@ -262,30 +262,28 @@ def _paid_in_full(steps: Steps) -> tuple[NDArray[np.int64], Days, Days]:
         Index of each closing step.
     until : ndarray of int32
         Day we knew that the invoice was open again, else ``NEVER``.
-    paid_on : ndarray of int32
-        Value date of the last payment needed.
     """
     n_steps = steps.invoice.size
-    closes = np.empty(n_steps, np.int64)
-    until = np.full(n_steps, NEVER, np.int32)
-    paid_on = np.empty(n_steps, np.int32)
+    closes, until = np.empty(n_steps, np.int64), np.full(n_steps, NEVER, np.int32)
     n = 0
-    was_open, lost, in_cash, waived, latest = True, False, 0, 0, 0
+    before = NOTHING
     for k in range(n_steps):
         if k == 0 or steps.invoice[k] != steps.invoice[k - 1]:
-            was_open, lost, in_cash, waived, latest = True, False, 0, 0, steps.paid_on[k]
-        latest = max(latest, steps.paid_on[k])
-        if steps.kind[k] == CREDIT_NOTE:
-            waived += steps.cents[k]
-        elif steps.kind[k] == WRITE_OFF:
-            lost = True
-        else:
-            in_cash += steps.cents[k]
-        is_open = steps.open_cents[k] > 0
-        if was_open and not is_open and in_cash > waived and not lost:
-            closes[n], paid_on[n] = k, latest
+            before = NOTHING
+        now = steps.closed_by[k]
+        if before == NOTHING and now == PAYMENT:
+            closes[n] = k
             n += 1
-        elif is_open and n > 0 and steps.invoice[closes[n - 1]] == steps.invoice[k]:
-            until[n - 1] = min(until[n - 1], steps.known_on[k])  # a bounced debit re-opens it
-        was_open = is_open
-    return closes[:n], until[:n], paid_on[:n]
+        elif before == PAYMENT and now == NOTHING:
+            until[n - 1] = steps.known_on[k]  # a bounced debit re-opens it
+        before = now
+    return closes[:n], until[:n]
+
+
+@njit
+def last_step(invoices: Invoices, steps: Steps, invoice: int, as_of: int) -> int:
+    """Index of the invoice's last balance step known before `as_of`, −1 for none."""
+    for k in range(invoices.step_start[invoice + 1] - 1, invoices.step_start[invoice] - 1, -1):
+        if steps.known_on[k] < as_of:
+            return k
+    return -1

@@ -19,6 +19,7 @@ from features.compiled import njit
 
 PAYMENT, CREDIT_NOTE, WRITE_OFF, REVERSAL = range(4)  # ledger.SETTLEMENT_KINDS, in this order
 UNALLOCATED = -1
+NOTHING = -1
 RESIDUAL_TOLERANCE_CENTS = 100
 
 
@@ -64,6 +65,11 @@ class Steps(NamedTuple):
         Balance after the step; 0 once the rest is within the tolerance.
     inferred : ndarray of bool
         The payer named no invoice (or overpaid one): allocated first-in first-out.
+    closed_by : ndarray of int8
+        What the invoice stands closed by after the step: a write-off if there was any, else a
+        payment if more was paid than credited, else a credit note; ``NOTHING`` while it is open.
+    closed_on : ndarray of int32
+        Value date of the last money needed to close it; meaningless while it is open.
     """
 
     invoice: NDArray[np.int64]
@@ -73,6 +79,8 @@ class Steps(NamedTuple):
     cents: NDArray[np.int64]
     open_cents: NDArray[np.int64]
     inferred: NDArray[np.bool_]
+    closed_by: NDArray[np.int8]
+    closed_on: NDArray[np.int32]
 
 
 @njit
@@ -85,6 +93,8 @@ def _blank_steps(n: int) -> Steps:
         np.empty(n, np.int64),
         np.empty(n, np.int64),
         np.empty(n, np.bool_),
+        np.full(n, NOTHING, np.int8),
+        np.zeros(n, np.int32),
     )
 
 
@@ -221,4 +231,33 @@ def allocate(
         invoice_start, invoice_known_on, invoice_cents, cash_start, cash, tolerance_cents
     )
     by_invoice = np.argsort(steps.invoice[:n], kind="stable")
-    return Steps._make(column[:n][by_invoice] for column in steps)
+    steps = Steps._make(column[:n][by_invoice] for column in steps)
+    _close(steps)
+    return steps
+
+
+@njit
+def _close(steps: Steps) -> None:
+    """Fill in what closed each invoice, and when.
+
+    Cents that come after the step within the tolerance change neither.
+    """
+    lost, in_cash, waived, latest = False, 0, 0, 0
+    for k in range(steps.invoice.size):
+        first = k == 0 or steps.invoice[k] != steps.invoice[k - 1]
+        if first:
+            lost, in_cash, waived, latest = False, 0, 0, steps.paid_on[k]
+        latest = max(latest, steps.paid_on[k])
+        if steps.kind[k] == CREDIT_NOTE:
+            waived += steps.cents[k]
+        elif steps.kind[k] == WRITE_OFF:
+            lost = True
+        else:
+            in_cash += steps.cents[k]
+        if steps.open_cents[k] > 0:
+            continue
+        if not first and steps.closed_by[k - 1] != NOTHING:
+            steps.closed_by[k], steps.closed_on[k] = steps.closed_by[k - 1], steps.closed_on[k - 1]
+            continue
+        steps.closed_by[k] = WRITE_OFF if lost else PAYMENT if in_cash > waived else CREDIT_NOTE
+        steps.closed_on[k] = latest

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.compiled import njit
-from features.history import NEVER, Days, Disputes, History, Invoices
-from features.settlement import CREDIT_NOTE, WRITE_OFF, Steps
+from features.history import NEVER, Days, Disputes, History, Invoices, last_step
+from features.settlement import CREDIT_NOTE, NOTHING, PAYMENT, Steps
 
 
 @dataclass(frozen=True)
@@ -78,23 +78,12 @@ def _days_late(invoices: Invoices, steps: Steps, cutoff: int) -> NDArray[np.floa
     for i in range(invoices.due_on.size):
         if invoices.known_on[i] >= cutoff:
             days_late[i] = np.nan
-        paid, waived, paid_on = 0, 0, -NEVER
-        is_open, written_off = True, False
-        for k in range(invoices.step_start[i], invoices.step_start[i + 1]):
-            if steps.known_on[k] >= cutoff:
-                break
-            paid_on = max(paid_on, steps.paid_on[k])
-            if steps.kind[k] == CREDIT_NOTE:
-                waived += steps.cents[k]
-            elif steps.kind[k] == WRITE_OFF:
-                written_off = True
-            else:
-                paid += steps.cents[k]
-            was_open, is_open = is_open, steps.open_cents[k] > 0
-            if is_open:
-                days_late[i] = np.inf
-            elif was_open and not written_off:
-                days_late[i] = paid_on - invoices.due_on[i] if paid > waived else np.nan
+        k = last_step(invoices, steps, i, cutoff)
+        closed_by = NOTHING if k < 0 else steps.closed_by[k]
+        if closed_by == PAYMENT:
+            days_late[i] = steps.closed_on[k] - invoices.due_on[i]
+        elif closed_by == CREDIT_NOTE:
+            days_late[i] = np.nan
     return days_late
 
 

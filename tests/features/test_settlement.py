@@ -310,7 +310,8 @@ def test_invoices_known_on_one_day_are_oldest_by_issue_then_by_due_date(known):
 def test_a_balance_is_its_amount_less_its_steps_and_stays_between_zero_and_the_amount(tables):
     known = history.build(facts_of(ledger_of(tables)))
     balance = known.invoices.amount_cents.copy()
-    for i, _, _, _, cents, open_cents, _ in zip(*known.steps, strict=True):
+    steps = known.steps
+    for i, cents, open_cents in zip(steps.invoice, steps.cents, steps.open_cents, strict=True):
         amount = known.invoices.amount_cents[i]
         balance[i] -= cents
         assert 0 <= balance[i] <= amount
