@@ -47,13 +47,13 @@ clean:  ## remove what was built; data in var/ stays
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("encours needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
-	@ldconfig -p 2>/dev/null | grep -q libgomp.so.1 || { \
+	@$(PYTHON) -c 'import ctypes; ctypes.CDLL("libgomp.so.1")' 2>/dev/null || { \
 	  echo "LightGBM needs libgomp1: as root, apt-get install -y libgomp1" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "Python's venv is missing: as root, apt-get install -y python3-venv" >&2; exit 1; }
 
 $(VENV)/run.done: requirements.lock pyproject.toml | $(VENV)/bin/python
-	@if [ ! -f $(VENV)/dev.done ]; then echo "Installing what the service needs (a minute or two)"; $(call install,requirements.lock); fi
+	@if [ ! $(VENV)/dev.done -nt requirements.lock ]; then echo "Installing what the service needs (a minute or two)"; $(call install,requirements.lock); fi
 	@touch $@
 
 $(VENV)/dev.done: requirements-dev.lock pyproject.toml | $(VENV)/bin/python

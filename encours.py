@@ -213,7 +213,8 @@ def run(
     if not workspace.champions.exists():
         _prepare(workspace, ledger, mapping)
     elif ledger is not None:
-        _say(f"{workspace.home} was prepared before: `encours import` adds what is new in a file.")
+        _say(f"{workspace.home} was prepared before; to add what is new in a file:")
+        _say(f"  ENCOURS_HOME={workspace.home} .venv/bin/encours import FILE --mapping MAPPING")
     today = today or _past_today(workspace)
     with _service(workspace, port, today) as service:
         _show_an_answer(workspace, service, port, today)
@@ -327,7 +328,7 @@ def _train(workspace: Workspace, cutoff: date | None) -> None:
     store = _ledger_here(workspace)
     if store is None:
         _stop("there is no ledger here yet: run `encours import` first")
-    last_day = store.last_day()
+    last_day = min(store.last_day(), _days(_today()))  # a date mistyped into 2062 ends nothing
     day = None if cutoff is None else _days(cutoff)
     if day is not None and day > last_day:
         _stop(f"the ledger ends on {_as_date(last_day)}, nothing comes after that cut-off")
@@ -434,14 +435,17 @@ def _show_an_answer(
         if service.poll() is not None:
             _stop(f"the service ended with code {service.returncode}")
         if time.monotonic() > deadline:
-            _stop(f"the service was not ready after {READY_SECONDS} s")
+            _stop(f"the service was not ready after {READY_SECONDS} s: {_not_ready(url)}")
         time.sleep(0.2)
     body = json.dumps(_example(workspace, today))
     request = urllib.request.Request(  # noqa: S310 (our own address)
         f"{url}/v1/assessments", body.encode(), {"Content-Type": "application/json"}
     )
-    with urllib.request.urlopen(request) as response:  # noqa: S310
-        answer = response.read().decode()
+    try:
+        with urllib.request.urlopen(request, timeout=READY_SECONDS) as response:  # noqa: S310
+            answer = response.read().decode()
+    except urllib.error.HTTPError as refused:
+        _stop(f"the service refused the example: {json.loads(refused.read())['detail']}")
     console.rule("Ask")
     console.print(
         f"curl -s {url}/v1/assessments -H 'Content-Type: application/json' \\\n  -d '{body}'",
@@ -458,6 +462,17 @@ def _is_ready(url: str) -> bool:
             return bool(response.status == 200)
     except OSError:
         return False
+
+
+def _not_ready(url: str) -> str:
+    """Say why the service is not ready, in its own words where it has any."""
+    try:
+        with urllib.request.urlopen(f"{url}/readyz", timeout=2):  # noqa: S310
+            return "it was too slow"
+    except urllib.error.HTTPError as refused:
+        return refused.read().decode()
+    except OSError as error:
+        return str(error)
 
 
 def _example(workspace: Workspace, today: date | None) -> dict[str, Any]:

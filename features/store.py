@@ -27,7 +27,6 @@ from features.history import MICROSECONDS_A_DAY, NEVER, Facts, facts_of, first_d
 from features.ledger import TABLES, Known, Ledger, LedgerError
 
 SCHEMA_VERSION = 1
-FOREVER = np.iinfo(np.int64).max
 SQLITE_PRAGMAS = {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
 
 
@@ -107,6 +106,10 @@ class Store:
             if currency is None:
                 raise LedgerError("there is no ledger here yet: run `encours import` first")
             self._create(currency)
+        elif found.schema_version != SCHEMA_VERSION:
+            raise LedgerError(
+                f"the ledger has schema {found.schema_version}, this version reads {SCHEMA_VERSION}"
+            )
         elif currency is not None and found.currency != currency:
             raise LedgerError(f"the ledger is in {found.currency}, the file in {currency}")
 

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 Floats = NDArray[np.float64]
+LATE_TERMS = (0, 5, 15, 30, 60)  # days after the due date, in reports and answers
+DEFAULT_HORIZONS = (30, 90, 180, 365)  # days from now
 
 
 @dataclass(frozen=True)

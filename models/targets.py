@@ -18,6 +18,8 @@ from features.compiled import njit
 from features.history import NEVER, Days, Disputes, History, Invoices, last_step
 from features.settlement import CREDIT_NOTE, NOTHING, PAYMENT, Steps
 
+ACTIVE_DAYS = 365  # a customer without an invoice for longer is not asked about default
+
 
 @dataclass(frozen=True)
 class DefaultDefinition:

@@ -47,7 +47,7 @@ def compose(
             "assumed": assumed,
         },
         "exposure": money(situation.exposure_cents),
-        **_views_shown(views, as_of - 1 + order.terms_days),
+        **_views_shown(views, as_of + order.terms_days),
         **_decision_shown(decision),
         "insurance": {
             "covered": money(cover.amount_cents),

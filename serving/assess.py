@@ -94,6 +94,7 @@ class Assessor:
         self._speaking: Speaking | None = None
         self._stamp: tuple[int, int] | None = None
         self._retry_at = math.inf
+        self._loading = Lock()
 
     def readiness(self) -> str | None:
         """Return ``None`` when an assessment can be given, else why not."""
@@ -105,6 +106,10 @@ class Assessor:
 
     def _current(self) -> Speaking:
         """Load the champions when their pointer changed; keep the last good ones if they fail."""
+        with self._loading:
+            return self._newest()
+
+    def _newest(self) -> Speaking:
         stamp, speaking = _stamp(self._workspace.champions), self._speaking
         if speaking is not None and stamp == self._stamp and time.monotonic() < self._retry_at:
             return speaking
@@ -258,10 +263,9 @@ def _usual_order(history: History, as_of: int, policy: Policy) -> Order:
 
 
 def _planned(history: History, customer_id: str, order: Order, as_of: int) -> Spine:
-    """Plan the order's invoice for today."""
-    today = as_of - 1
+    """Plan the order's invoice for `as_of`: described, as in training, by what was known before."""
     customer = history.codes(np.array([customer_id], object))
-    days = np.array([as_of, today, today + order.terms_days], np.int32)
+    days = np.array([as_of, as_of, as_of + order.terms_days], np.int32)
     nothing = np.array([-1], np.int64)
     amount = np.array([order.amount_cents], np.int64)
     return Spine(customer, days[:1], nothing, amount, days[1:2], days[2:])

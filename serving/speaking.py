@@ -8,17 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.build import feature_names
+from features.build import CUSTOMER_FEATURES, feature_names
 from models import bundle as bundles
 from models.bundle import Bundle, BundleError, Champions
-from models.curve import PaidOn, expected_delay_days, payment_interval
+from models.curve import (
+    DEFAULT_HORIZONS,
+    LATE_TERMS,
+    PaidOn,
+    expected_delay_days,
+    payment_interval,
+)
 from models.explanation import Explanation, explain
 from models.policy import Order, Policy, Risk, load
-from models.targets import DEFAULT_DEFINITIONS
+from models.targets import ACTIVE_DAYS, DEFAULT_DEFINITIONS
 from models.workspace import Workspace
 
-LATE_TERMS = (0, 5, 15, 30, 60)
-DEFAULT_HORIZONS = (30, 90, 180, 365)
+DAYS_SINCE_LAST = CUSTOMER_FEATURES.index("purchases_days_since_last")
 LATE_EXPLAINED_DAYS = 30  # where there is no default curve to explain
 
 
@@ -127,6 +132,9 @@ def consult(
     if in_default:
         abstentions["default"] = {"reason": "the customer is already in default"}
         risk = Risk(1.0, delay_days)
+    elif speaking.default is not None and not row[DAYS_SINCE_LAST] <= ACTIVE_DAYS:
+        # the curve never saw such a customer
+        abstentions["default"] = {"reason": "the customer has no invoice of the last year"}
     elif speaking.default is not None:
         curve = speaking.default.curve
         known = row[: len(curve.features)]

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from features.build import build, customer_spine, feature_names, invoice_spine
 from features.history import Days, History
 from models import targets
+from models.curve import DEFAULT_HORIZONS, LATE_TERMS
 from models.targets import DefaultDefinition, Outcomes
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
-ACTIVE_DAYS = 365  # a customer without an invoice for longer is no longer asked about
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ LATE = Question(
     direction=-1,
     knots=(-30, -15, -7, -3, 0, 3, 7, 15, 30, 60, 90, 120),
     bend=(-6, 35),
-    reported=(0, 5, 15, 30, 60),
+    reported=LATE_TERMS,
 )
 DEFAULT = Question(
     name="default",
     direction=1,
     knots=(30, 60, 90, 120, 180, 270, 365),
     bend=(30, 180),
-    reported=(30, 90, 180, 365),
+    reported=DEFAULT_HORIZONS,
 )
 
 
@@ -215,5 +215,5 @@ def _is_active(history: History, customer: Index, as_of: Days) -> NDArray[np.boo
     far = np.int64(1) << 32
     known = history.invoice_customer * far + history.invoices.known_on
     until = np.searchsorted(known, customer * far + as_of)
-    since = np.searchsorted(known, customer * far + as_of - ACTIVE_DAYS)
+    since = np.searchsorted(known, customer * far + as_of - targets.ACTIVE_DAYS)
     return until > since

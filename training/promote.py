@@ -74,5 +74,7 @@ def _keep_policy(policy: Path, folder: Path) -> str:
     """Keep a checked copy of the policy under its hash."""
     sha256 = policies.load(policy).sha256
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{sha256}.yaml").write_bytes(policy.read_bytes())
+    kept = folder / f"{sha256}.yaml"
+    if not kept.exists():  # never touched again: the service may be reading it
+        kept.write_bytes(policy.read_bytes())
     return sha256

@@ -123,7 +123,7 @@ def read(
         rejects=pd.concat(rejects, ignore_index=True),
         rows_read=sum(records.count for records in files.values()),
         assumptions=tuple(dict.fromkeys(mapping.assumptions(paths))),
-        absent=(*mapping.absent, *(table for table in mapping.tables if table not in paths)),
+        absent=tuple(dict.fromkeys((*mapping.absent, *(t for t in TABLES if t not in paths)))),
         sources=tuple((records.file, records.sha256) for records in files.values()),
         accounts=accounts,
     )

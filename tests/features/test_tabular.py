@@ -85,7 +85,9 @@ def test_the_example_reads_as_its_mapping_says(imported):
     assert settlements["kind"].tolist() == ["payment", "payment"]
     assert found.rejects.empty
     assert "issued_on = due_on - 14 days (assumed)" in found.assumptions
-    assert found.absent == ("disputes", "credit_notes", "write_offs", "covers", "terms")
+    said = ("disputes", "credit_notes", "write_offs", "covers", "terms")
+    not_filled = ("insurance_covers", "insolvency_events", "financial_statements")
+    assert found.absent == (*said, *not_filled)
     assert found.sources[0][0] == "ledger.csv"
     assert len(found.sources[0][1]) == 64
 
