@@ -40,7 +40,7 @@ docs: $(VENV)/dev.done  ## the feature dictionary page
 
 lock:  ## resolve the locks anew (needs uv)
 	uv pip compile pyproject.toml --group build --generate-hashes --no-header --python-version 3.11 -o requirements.lock
-	uv pip compile pyproject.toml --group build --group dev -c requirements.lock --generate-hashes --no-header --python-version 3.11 -o requirements-dev.lock
+	uv pip compile pyproject.toml --extra cluster --group build --group dev -c requirements.lock --generate-hashes --no-header --python-version 3.11 -o requirements-dev.lock
 
 clean:  ## remove what was built; data in var/ stays
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
