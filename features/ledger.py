@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow
+import pyarrow.compute as pc
 
 SETTLEMENT_KINDS = ("payment", "credit_note", "write_off", "reversal")
 INSOLVENCY_KINDS = (
@@ -191,6 +193,22 @@ TABLES: dict[str, Table] = {
         refers_to=("customers",),
         checks=[_after("ends_on", "starts_on", "ends_before_start")],
     ),
+    "credit_limits": _table(
+        "limit_id",
+        "decided_on",
+        {
+            "limit_id": _identifier("the seller's decision"),
+            "customer_id": _identifier("whom it allows credit"),
+            "decided_on": _date("first day it holds, until the next decision"),
+            "amount_cents": pa.Column(
+                "int64",
+                pa.Check.ge(0, error="amount_negative"),
+                description="largest exposure allowed; 0 is no credit",
+            ),
+            **_RECORDED,
+        },
+        refers_to=("customers",),
+    ),
     "insolvency_events": _table(
         "event_id",
         "opened_on",
@@ -320,12 +338,14 @@ def conform(name: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _typed(table: str, rows: pd.DataFrame) -> pd.DataFrame:
-    rows = rows.copy()
     columns = TABLES[table].schema.columns
     dtypes = {name: _pandas_dtype(column) for name, column in columns.items()}
+    if all(rows[name].dtype == dtype for name, dtype in dtypes.items()):
+        return rows
+    rows = rows.copy()
     for name, dtype in dtypes.items():
         values = rows[name]
-        if dtype == "bool":
+        if dtype == "bool" and values.dtype != "bool":
             _demand(values.isin([True, False]), table, "must be true or false")
         elif dtype in ("int64", pd.Int64Dtype()) and pd.api.types.is_float_dtype(values):
             _demand(values.isna() | (values % 1 == 0), table, "must be whole cents")
@@ -347,12 +367,25 @@ def _demand(holds: pd.Series, table: str, what: str) -> None:
 
 def settlement_ids(rows: pd.DataFrame) -> pd.Series:
     """Identify settlements that have no number: by their content, counted when it repeats."""
-    content = ["customer_id", "invoice_id", "kind", "settled_on", "amount_cents"]
-    repeat = rows.groupby(content, dropna=False, sort=False).cumcount().astype("str")
-    day = rows["settled_on"].dt.strftime("%Y%m%d")
+    codes, days = pd.factorize(rows["settled_on"])  # dates repeat: write each once
+    day = pd.Series(pd.DatetimeIndex(days).strftime("%Y%m%d"), dtype="str").reindex(codes)
     target = rows["invoice_id"].fillna("unallocated/" + rows["customer_id"])
-    parts = [rows["kind"], day, rows["amount_cents"].astype("str"), repeat]
-    return target.str.cat(parts, sep="/")
+    written = _joined([target, rows["kind"], day, rows["amount_cents"].astype("str")], rows.index)
+    repeat = pd.Series("0", rows.index, dtype="str")
+    again = written.duplicated(keep=False)
+    if again.any():
+        content = ["customer_id", "invoice_id", "kind", "settled_on", "amount_cents"]
+        same = rows[again].groupby(content, dropna=False, sort=False)
+        repeat[again] = same.cumcount().astype("str")
+    return _joined([written, repeat], rows.index)
+
+
+def _joined(parts: list[pd.Series[Any]], index: pd.Index) -> pd.Series:
+    """Join text row by row; nothing where a part is missing."""
+    text = pyarrow.large_string()
+    columns = [pyarrow.array(part, text, from_pandas=True) for part in parts]
+    joined = pc.binary_join_element_wise(*columns, pyarrow.scalar("/", text))
+    return pd.Series(joined.to_pandas().array, index, dtype="str")
 
 
 def check(
@@ -398,7 +431,8 @@ def check(
         # Duplicates last: a row that is refused anyway must not push a good one out.
         for bad in (_broken_rules, _orphans(good, known), _duplicates):
             found = bad(rows, table)
-            rows = rows.drop(index=pd.Index(found["row"]))
+            if len(found):
+                rows = rows.drop(index=pd.Index(found["row"]))
             rejects.append(found.assign(table=name)[REJECT_COLUMNS])
         good[name] = _typed(name, rows)
     return Ledger(currency, good), pd.concat(rejects, ignore_index=True)

@@ -1,8 +1,10 @@
-"""The facts in SQL: append what is new, read all or one customer as known at an instant.
+"""The facts in SQL: append what is new, read one customer, a shard or all, as known at an instant.
 
-SQLite by default, one file, through SQLAlchemy; rows lie by customer, so that one customer's
-history is one short read. Appending is idempotent: a row that the store already holds is skipped.
-In the tables dates are days since 1970-01-01, instants microseconds since then (UTC), money cents.
+SQLite by default, one file; PostgreSQL by its URL. Nothing is ever overwritten. Invoice F1 of
+100.00, recorded on 2 March, comes again with 90.00, recorded on 9 April: that is its second
+version. Whoever asks what was known on 5 April still gets 100.00, and 90.00 from 9 April on, both
+*recorded* on 2 March, when the fact became known; and an assessment that ran on 10 April, before
+the second file was imported, is replayed with 100.00, by the sequence of the store that it saw.
 """
 
 from __future__ import annotations
@@ -11,23 +13,63 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import pysqlite3
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from features.history import MICROSECONDS_A_DAY, NEVER, Facts, facts_of, first_day
+from features.history import FOREVER, MICROSECONDS_A_DAY, NEVER, Facts, facts_of, first_day
 from features.ledger import TABLES, Known, Ledger, LedgerError
+from features.peers import PeerDays
+from features.store_database import (
+    ROWS_A_CHUNK,
+    Prepared,
+    all_rows,
+    connect,
+    insert,
+    key_parameters,
+    reading,
+    run_all,
+    sqlite_url,
+    update_many,
+    writing,
+)
+from features.store_peers import NEEDED, PeersNow, changed_by
+from features.store_queries import NOW, Columns, few_rows, queries_for, read_rows
+from features.store_schema import (
+    ALL_COLUMNS,
+    READ_COLUMNS,
+    SCHEMA,
+    SCHEMA_VERSION,
+    Arrays,
+    content_hash,
+)
+from features.store_versions import NOTHING_HERE, Here, Verdict, judge, move
 
-SCHEMA_VERSION = 1
-SQLITE_PRAGMAS = {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
+__all__ = [
+    "ALL_COLUMNS",
+    "READ_COLUMNS",
+    "SCHEMA_VERSION",
+    "Appended",
+    "Described",
+    "Snapshot",
+    "Source",
+    "Store",
+    "connect",
+    "sqlite_url",
+    "writing",
+]
+
+WRITTEN = ("content_hash", "since_at", "recorded_at", "recorded_assumed")
+_NO_ROWS = pd.DataFrame()
+HAPPENED = (("invoices", "issued_on"), ("settlements", "settled_on"))
 
 
 @dataclass(frozen=True)
@@ -40,42 +82,53 @@ class Source:
 
 @dataclass(frozen=True)
 class Appended:
-    """What an append did: rows by table."""
+    """What an append did: rows by table.
+
+    Attributes
+    ----------
+    sequence : int
+        The append's number.
+    added : dict of str to int
+        Facts that were not here.
+    superseded : dict of str to int
+        New versions of facts that were here with other content.
+    already_there : dict of str to int
+        Rows that say what a version here says.
+    rejects : DataFrame
+        ``table``, ``column``, ``reason`` and ``row`` (JSON) of the rows refused: those that give
+        another customer a number that is his (``belongs_to_another_customer``).
+    """
 
     sequence: int
     added: dict[str, int]
+    superseded: dict[str, int]
     already_there: dict[str, int]
     rejects: pd.DataFrame
 
 
-def connect(url: str) -> sa.Engine:
-    """Open a database; on SQLite each connection asserts the pragmas that make it durable."""
-    if not url.startswith("sqlite"):
-        return sa.create_engine(url)
-    engine = sa.create_engine(url, module=pysqlite3)
+class Described(NamedTuple):
+    """The ledger: its identity, base currency, and the first day it knows anything of."""
 
-    @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # SQLAlchemy says BEGIN, see below
-        for pragma, value in SQLITE_PRAGMAS.items():
-            connection.execute(f"PRAGMA {pragma}={value}")
-        if connection.execute("PRAGMA synchronous").fetchone()[0] != 2:
-            raise LedgerError("SQLite did not accept synchronous=FULL: answers could be lost")
-
-    @sa.event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(
-            "BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN"
-        )
-
-    return engine
+    id: str
+    currency: str
+    observed_from: int
 
 
-@contextmanager
-def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Open a transaction that writes: all of it or nothing; on SQLite one writer at a time."""
-    with engine.connect().execution_options(write=True) as connection, connection.begin():
-        yield connection
+class Snapshot(NamedTuple):
+    """One customer as known at an instant, and what it takes to see it again.
+
+    Attributes
+    ----------
+    sequence : int
+        The store's last append; reading again up to it gives the same facts for ever.
+    ledger : Described
+    facts : Facts
+        Every version; :func:`features.versions.current` gives those that count.
+    """
+
+    sequence: int
+    ledger: Described
+    facts: Facts
 
 
 class Store:
@@ -84,68 +137,90 @@ class Store:
     Parameters
     ----------
     url : str
-        SQLAlchemy URL, ``sqlite:///var/facts.db``.
+        SQLAlchemy URL, ``sqlite:///var/facts.db`` or ``postgresql+psycopg://user@host/name``.
     currency : str, optional
         Base currency of a new ledger; an existing one keeps its own.
 
     Raises
     ------
     LedgerError
-        If the database holds no ledger and no `currency` is given, or another currency.
+        If the database holds no ledger and no `currency` is given, another currency, or the
+        schema of another version.
     """
 
     def __init__(self, url: str, currency: str | None = None) -> None:
-        self._engine = connect(url)
-        self._tables, self._sources, self._ledger, metadata = _schema()
-        if currency is not None:
-            with writing(self._engine) as connection:
-                metadata.create_all(connection)
-        with self._reading() as connection:
-            found = self._describe(connection)
+        self._engine, self._readers = connect(url), connect(url, only_reads=True)
+        for engine in (self._engine, self._readers):
+            weakref.finalize(self, engine.dispose)
+        self._dialect = self._engine.dialect.name
+        self._queries = queries_for(self._dialect)
+        self._peers, self._one_at_a_time = PeersNow(), Lock()
+        found = self._find()
+        if found is None and currency is not None:
+            found = self._create(currency)
         if found is None:
-            if currency is None:
-                raise LedgerError("there is no ledger here yet: run `encours import` first")
-            self._create(currency)
-        elif found.schema_version != SCHEMA_VERSION:
+            raise LedgerError("there is no ledger here yet: run `encours import` first")
+        version, described = found
+        if version != SCHEMA_VERSION:
             raise LedgerError(
-                f"the ledger has schema {found.schema_version}, this version reads {SCHEMA_VERSION}"
+                f"the ledger has schema {version}, this version reads {SCHEMA_VERSION}: "
+                "import your files again into a new one"
             )
-        elif currency is not None and found.currency != currency:
-            raise LedgerError(f"the ledger is in {found.currency}, the file in {currency}")
+        if currency is not None and described != currency:
+            raise LedgerError(f"the ledger is in {described}, the file in {currency}")
 
-    def _create(self, currency: str) -> None:
-        with writing(self._engine) as connection:
-            row = {"id": str(uuid.uuid4()), "currency": currency, "schema_version": SCHEMA_VERSION}
-            connection.execute(self._ledger.insert(), {**row, "observed_from": NEVER})
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with self._engine.connect() as connection:
-            yield connection
-
-    def _describe(self, connection: sa.Connection) -> sa.Row[Any] | None:
-        if not sa.inspect(connection).has_table(self._ledger.name):
+    def _find(self, connection: sa.Connection | None = None) -> tuple[int, str] | None:
+        """Look for a ledger: its schema version and its currency."""
+        if connection is None:
+            with self._engine.connect() as connection:
+                return self._find(connection)
+        ledger = SCHEMA.ledger
+        if not sa.inspect(connection).has_table(ledger.name):
             return None
-        return connection.execute(self._ledger.select()).first()
+        row = connection.execute(sa.select(ledger.c.schema_version, ledger.c.currency)).first()
+        return None if row is None else (row.schema_version, row.currency)
+
+    def _create(self, currency: str) -> tuple[int, str]:
+        """Make the tables and the ledger, unless another process does so at this moment."""
+        with writing(self._engine) as connection:
+            if self._dialect == "postgresql":
+                alone = sa.func.pg_advisory_xact_lock(sa.func.hashtext("encours"))
+                connection.execute(sa.select(alone))
+            found = self._find(connection)
+            if found is None:
+                SCHEMA.metadata.create_all(connection)
+                row = {"id": str(uuid.uuid4()), "currency": currency, "observed_from": NEVER}
+                row |= {"last_day": 0, "schema_version": SCHEMA_VERSION}
+                connection.execute(SCHEMA.ledger.insert(), row)
+        return found or (SCHEMA_VERSION, currency)
 
     @property
-    def ledger(self) -> sa.Row[Any]:
+    def ledger(self) -> Described:
         """The ledger's ``id``, ``currency`` and ``observed_from``."""
-        with self._reading() as connection:
-            return connection.execute(self._ledger.select()).one()
+        with reading(self._readers) as cursor:
+            return self._describe(cursor)[1]
 
-    def known(self) -> Known:
-        """Return the customers and invoices already here, for the checks of a later file."""
-        customers, invoices = self._tables["customers"], self._tables["invoices"]
-        with self._reading() as connection:
-            ids = connection.execute(sa.select(customers.c.customer_id)).scalars().all()
-            pairs = connection.execute(sa.select(invoices.c.invoice_id, invoices.c.customer_id))
-            invoice_ids, debtors = _unzip(pairs.all(), 2)
-        index = pd.Index(invoice_ids, dtype="str")
-        return Known(pd.Index(ids, dtype="str"), pd.Series(debtors, index=index, dtype="str"))
+    def _describe(self, cursor: Any) -> tuple[int, Described]:
+        sequence, *described = self._queries.described().run(cursor, {}).fetchone()
+        return sequence, Described(*described)
 
-    def append(self, ledger: Ledger, source: Source) -> Appended:
-        """Add the facts that are not here yet, in one transaction.
+    def sequence(self) -> int:
+        """Return the number of the last append: what an assessment has seen."""
+        with reading(self._readers) as cursor:
+            return self._describe(cursor)[0]
+
+    def last_day(self) -> int:
+        """Last day of an invoice, of a settlement, or of its recording, in days since 1970.
+
+        A correction tells of a day in the past: the day it came does not count.
+        """
+        with self._engine.connect() as connection:
+            return int(connection.execute(sa.select(SCHEMA.ledger.c.last_day)).scalar_one())
+
+    # --- Append --------------------------------------------------------------------------
+
+    def append(self, ledger: Ledger, source: Source, appended_at: int | None = None) -> Appended:
+        """Add new facts, and new versions of those that are here, in one transaction.
 
         Parameters
         ----------
@@ -153,263 +228,317 @@ class Store:
             Checked facts, in the store's currency.
         source : Source
             Their origin.
+        appended_at : int, optional
+            Instant of the append, in microseconds since 1970; by default now. A correction that
+            does not say when it was recorded counts from it.
 
         Returns
         -------
         Appended
-            A row whose key is here with other content is not added: it comes back among the
-            rejects, as ``already_there_with_other_content``.
         """
-        if ledger.currency != self.ledger.currency:
-            raise LedgerError(f"the ledger is in {self.ledger.currency}, not {ledger.currency}")
-        facts = facts_of(ledger)
-        added, already_there, rejects = {}, {}, []
-        fresh: Facts = {}
+        described = self.ledger
+        if ledger.currency != described.currency:
+            raise LedgerError(f"the ledger is in {described.currency}, not {ledger.currency}")
+        at = time.time_ns() // 1000 if appended_at is None else appended_at
+        facts, verdicts, rejects = facts_of(ledger), dict[str, Verdict](), []
         with writing(self._engine) as connection:
-            sequence = self._open_source(connection, source)
+            sequence = self._open_source(connection, source, at)
             for name, columns in facts.items():
-                new, same, other = self._compare(connection, name, columns)
-                self._insert(connection, name, columns, new, sequence)
-                added[name], already_there[name] = int(new.sum()), int(same.sum())
-                rejects.append(_conflicts(ledger, name, columns, other))
-                fresh[name] = {column: values[new] for column, values in columns.items()}
-            counts = json.dumps(added)
-            connection.execute(
-                self._sources.update().where(self._sources.c.sequence == sequence),
-                {"added": counts},
-            )
-            self._note_first_day(connection, first_day(fresh))
-        return Appended(sequence, added, already_there, pd.concat(rejects, ignore_index=True))
+                verdict = verdicts[name] = self._judge(connection, name, columns, at)
+                self._write(connection, name, columns, verdict, sequence)
+                rejects.append(_refused(ledger, name, columns, verdict.moved))
+            appended = _sum_up(sequence, verdicts, rejects)
+            self._note(connection, facts, verdicts, appended)
+            self._note_peers(connection, _touched(facts, verdicts), sequence)
+        return appended
 
-    def _open_source(self, connection: sa.Connection, source: Source) -> int:
-        latest = connection.scalar(sa.select(sa.func.max(self._sources.c.sequence))) or 0
-        row = {
-            "sequence": latest + 1,
-            "files": json.dumps(source.files),
-            "mapping_sha256": source.mapping_sha256,
-            "appended_at": time.time_ns() // 1000,
-            "added": "{}",
-        }
-        connection.execute(self._sources.insert(), row)
+    def _open_source(self, connection: sa.Connection, source: Source, at: int) -> int:
+        """Give the append its number, one append at a time (on SQLite there is one writer)."""
+        connection.execute(sa.select(SCHEMA.ledger.c.id).with_for_update())
+        sources = SCHEMA.sources
+        latest = connection.scalar(sa.select(sa.func.max(sources.c.sequence))) or 0
+        row = {"sequence": latest + 1, "files": json.dumps(source.files), "appended_at": at}
+        row |= {"mapping_sha256": source.mapping_sha256, "added": "{}", "superseded": "{}"}
+        connection.execute(sources.insert(), row)
         return int(latest + 1)
 
-    def _compare(
-        self, connection: sa.Connection, name: str, columns: dict[str, NDArray[Any]]
-    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Tell new rows from rows already here and from rows here with other content."""
-        table, key = self._tables[name], TABLES[name].key
-        here = connection.execute(sa.select(table.c[key], table.c.content_hash)).all()
-        keys, hashes = _unzip(here, 2)
-        place = pd.Index(keys, dtype=object).get_indexer(pd.Index(columns[key], dtype=object))
-        found = place >= 0
-        same = found.copy()
-        same[found] = np.asarray(hashes, np.int64)[place[found]] == _content_hash(columns)[found]
-        return ~found, same, found & ~same
+    def _judge(
+        self, connection: sa.Connection, name: str, columns: Arrays, appended_at: int
+    ) -> Verdict:
+        """Tell what each row is to the store."""
+        key = TABLES[name].key
+        hashes = content_hash(name, columns)
+        if hashes.size == 0 or self._is_empty(connection, name):
+            return judge(columns, hashes, NOTHING_HERE, appended_at)
+        customers, keys = columns["customer_id"], columns[key]
+        here = Here(*self._look_up(connection, self._queries.versions(name), customers, keys))
+        verdict = judge(columns, hashes, here, appended_at)
+        if key != "customer_id":
+            new, query = np.flatnonzero(verdict.new), self._queries.elsewhere(name)
+            (elsewhere,) = self._look_up(connection, query, customers[new], keys[new])
+            move(verdict, new[elsewhere])
+        return verdict
 
-    def _insert(
+    def _look_up(
+        self,
+        connection: sa.Connection,
+        query: Prepared,
+        customers: NDArray[np.object_],
+        keys: NDArray[np.object_],
+    ) -> list[NDArray[np.int64]]:
+        """Run a query on given keys; its first column is the key's place among them."""
+        cursor = connection.connection.cursor()
+        found = [np.empty((0, query.width), np.int64)]
+        for start in range(0, keys.size, ROWS_A_CHUNK):
+            chunk = slice(start, start + ROWS_A_CHUNK)
+            given = key_parameters(self._dialect, customers[chunk], keys[chunk])
+            rows = query.run(cursor, given).fetchall()
+            numbers = np.array(rows, np.int64).reshape(-1, query.width)
+            numbers[:, 0] += start
+            found.append(numbers)
+        return list(np.concatenate(found).T)
+
+    def _write(
         self,
         connection: sa.Connection,
         name: str,
-        columns: dict[str, NDArray[Any]],
-        new: NDArray[np.bool_],
+        columns: Arrays,
+        verdict: Verdict,
         sequence: int,
     ) -> None:
-        if not new.any():
-            return
-        values = [_sql_values(column[new]) for column in columns.values()]
-        values += [_content_hash(columns)[new].tolist(), [sequence] * int(new.sum())]
-        names = [*columns, "content_hash", "sequence"]
-        statement = self._tables[name].insert().compile(connection, column_keys=names)
-        rows = list(zip(*values, strict=True))
-        if statement.positional:
-            connection.exec_driver_sql(str(statement), rows)
-        else:
-            connection.execute(
-                self._tables[name].insert(), [dict(zip(names, r, strict=True)) for r in rows]
-            )
+        """Insert new rows and new versions; note on the replaced ones until when they counted."""
+        key, again, write = TABLES[name].key, verdict.corrects, verdict.to_write
+        if again.any():
+            replaced = {"customer": columns["customer_id"], "its_key": columns[key]}
+            replaced |= {"until": verdict.since_at, "by": np.full(again.size, sequence)}
+            replaced = {parameter: values[again] for parameter, values in replaced.items()}
+            update_many(connection, self._queries.supersede(name), replaced)
+        if write.any():
+            rows = {column: columns[column] for column in TABLES[name].columns}
+            rows |= {column: getattr(verdict, column) for column in WRITTEN}
+            rows = {column: values[write] for column, values in rows.items()}
+            n = int(write.sum())
+            rows |= {"until_at": np.full(n, FOREVER), "superseded_sequence": np.full(n, FOREVER)}
+            rows |= {"sequence": np.full(n, sequence)}
+            with self._index_last(connection, name):
+                insert(connection, SCHEMA.facts[name], rows)
 
-    def _note_first_day(self, connection: sa.Connection, first: int) -> None:
-        earlier = self._ledger.c.observed_from > first
-        connection.execute(self._ledger.update().where(earlier), {"observed_from": first})
+    @contextmanager
+    def _index_last(self, connection: sa.Connection, name: str) -> Iterator[None]:
+        """Make the index of a table that is still empty after its rows: sorting is faster."""
+        index, is_first = SCHEMA.current(name), self._is_empty(connection, name)
+        if is_first:
+            index.drop(connection)
+        yield
+        if is_first:
+            index.create(connection)
+
+    def _is_empty(self, connection: sa.Connection, name: str) -> bool:
+        anything = sa.select(1).select_from(SCHEMA.facts[name]).limit(1)
+        return connection.scalar(anything) is None
+
+    def _note(
+        self,
+        connection: sa.Connection,
+        facts: Facts,
+        verdicts: dict[str, Verdict],
+        appended: Appended,
+    ) -> None:
+        """Note what the append added, and how far the ledger reaches now."""
+        sources, ledger = SCHEMA.sources, SCHEMA.ledger
+        this = sources.update().where(sources.c.sequence == appended.sequence)
+        counts = {"added": appended.added, "superseded": appended.superseded}
+        connection.execute(this, {column: json.dumps(n) for column, n in counts.items()})
+        fresh = {name: _written(facts[name], verdict) for name, verdict in verdicts.items()}
+        last = _last_day(fresh)
+        first = first_day(
+            {n: {**rows, "recorded_at": rows["since_at"]} for n, rows in fresh.items()}
+        )
+        earlier = ledger.update().where(ledger.c.observed_from > first)
+        connection.execute(earlier, {"observed_from": first})
+        connection.execute(ledger.update().where(ledger.c.last_day < last), {"last_day": last})
+
+    def _note_peers(
+        self, connection: sa.Connection, customers: NDArray[np.object_], sequence: int
+    ) -> None:
+        """Note what the append changes of how peers pay."""
+        cursor = connection.connection.cursor()
+        insert(connection, SCHEMA.peer_days, changed_by(cursor, self._queries, customers, sequence))
+
+    # --- Read ----------------------------------------------------------------------------
 
     def read(
         self,
         customer_id: str | None = None,
         known_at: int | None = None,
         sequence: int | None = None,
+        *,
+        customers: tuple[str, str] | None = None,
+        versions: bool = False,
+        columns: Columns = ALL_COLUMNS,
     ) -> Facts:
-        """Read facts.
+        """Read facts: of each the version that counts, or all versions.
 
         Parameters
         ----------
         customer_id : str, optional
             Only this customer's.
         known_at : int, optional
-            Only facts recorded before this instant, in microseconds since 1970 (UTC).
+            As known just before this instant, in microseconds since 1970 (UTC).
         sequence : int, optional
-            Only facts that the store held when this was its last append.
+            As the store was when this was its last append.
+        customers : tuple of (str, str), optional
+            Only those of the customers from the first to the last of these.
+        versions : bool, default False
+            All versions, each from ``since_at`` until ``until_at``; else the one that counts.
+        columns : mapping of str to sequence of str, default all
+            Columns by table; :data:`READ_COLUMNS` leaves out those that no feature reads.
 
         Returns
         -------
         Facts
-            Columns by table, rows sorted by customer and key.
+            Columns by table, rows sorted by customer, key and version. ``recorded_at`` is the
+            instant at which the fact was first known, whatever the version; ``until_at`` is
+            ``FOREVER`` where no other version counts by then.
         """
-        facts: Facts = {}
-        with self._reading() as connection:
-            for name in TABLES:
-                query = self._select(name, customer_id, known_at, sequence)
-                facts[name] = _columns(name, connection.execute(query).all())
-        return facts
-
-    def _select(
-        self, name: str, customer_id: str | None, known_at: int | None, sequence: int | None
-    ) -> sa.Select[Any]:
-        table = self._tables[name]
-        query = sa.select(*(table.c[c] for c in TABLES[name].columns))
-        query = query.order_by(table.c.customer_id, table.c[TABLES[name].key])
+        scope, values = "all", dict[str, Any](NOW)
         if customer_id is not None:
-            query = query.where(table.c.customer_id == customer_id)
+            scope, values["customer"] = "one", customer_id
+        elif customers is not None:
+            scope, (values["first"], values["last"]) = "from_to", customers
         if known_at is not None:
-            query = query.where(table.c.recorded_at < known_at)
+            values["known_at"] = known_at
         if sequence is not None:
-            query = query.where(table.c.sequence <= sequence)
-        return query
+            values["sequence"] = sequence
+        queries = self._queries.rows(scope, columns, versions=versions)
+        with reading(self._readers) as cursor:
+            if scope == "one":
+                texts = [query for query, _ in queries.values()]
+                return few_rows(queries, run_all(cursor, texts, values))
+            return {name: read_rows(cursor, *query, values) for name, query in queries.items()}
 
-    def sequence(self) -> int:
-        """Return the number of the last append: what an assessment has seen."""
-        with self._reading() as connection:
-            return connection.scalar(sa.select(sa.func.max(self._sources.c.sequence))) or 0
+    def snapshot(
+        self, customer_id: str, known_at: int, columns: Columns = READ_COLUMNS
+    ) -> Snapshot:
+        """Read one customer as known at an instant, in all versions, with the ledger, at once."""
+        values = {**NOW, "known_at": known_at, "customer": customer_id}
+        queries = self._queries.rows("one", columns, versions=True)
+        texts = [self._queries.described(), *(query for query, _ in queries.values())]
+        with reading(self._readers) as cursor:
+            (described,), *found = run_all(cursor, texts, values)
+        sequence, *ledger = described
+        return Snapshot(sequence, Described(*ledger), few_rows(queries, found))
 
-    def last_day(self) -> int:
-        """Last day on which anything became known, in days since 1970."""
-        recorded, days = [], []
-        with self._reading() as connection:
-            for name, happened in (("invoices", "issued_on"), ("settlements", "settled_on")):
-                columns = self._tables[name].c
-                latest = sa.select(sa.func.max(columns.recorded_at), sa.func.max(columns[happened]))
-                instant, day = connection.execute(latest).one()
-                recorded.append((instant or 0) // MICROSECONDS_A_DAY)
-                days.append(day or 0)
-        return int(max(recorded + days))
+    def peers(self, sequence: int | None = None) -> PeerDays:
+        """Read how others of each sector and country paid, by day.
+
+        Parameters
+        ----------
+        sequence : int, optional
+            As the store was when this was its last append.
+        """
+        with self._one_at_a_time, reading(self._readers) as cursor:
+            upto = self._describe(cursor)[0] if sequence is None else sequence
+            return self._peers.at(cursor, self._queries.peer_changes(), upto)
+
+    def customer_shards(self, n_invoices_a_shard: int) -> list[tuple[str, str]]:
+        """Cut the customers, in their order, into shards of about so many invoices.
+
+        Returns
+        -------
+        list of tuple of (str, str)
+            First and last customer of each shard: no more invoices, and no more customers, than
+            asked, but for a single customer who has more.
+        """
+        with reading(self._readers) as cursor:
+            rows = [
+                row
+                for part in all_rows(self._queries.invoices_by_customer().run(cursor, {}))
+                for row in part
+            ]
+        total = np.cumsum([max(n, 1) for _, n in rows])
+        shards, first = [], 0
+        while first < len(rows):
+            most = n_invoices_a_shard + (total[first - 1] if first else 0)
+            end = max(int(np.searchsorted(total, most, side="right")), first + 1)
+            shards.append((rows[first][0], rows[end - 1][0]))
+            first = end
+        return shards
+
+    def known(self) -> Known:
+        """Return all customers and invoices here; :meth:`known_of` reads only those of a file."""
+        with reading(self._readers) as cursor:
+            customers = self._queries.keys("customers").run(cursor, {}).fetchall()
+            invoices = self._queries.keys("invoices").run(cursor, {}).fetchall()
+        return _known([customer for customer, _ in customers], invoices)
+
+    def known_of(self, customer_ids: Collection[str], invoice_ids: Collection[str]) -> Known:
+        """Return those of these customers and invoices that are here, with the debtors."""
+        invoices = self._find_keys("invoices", invoice_ids)
+        wanted = {*customer_ids, *(debtor for _, debtor in invoices)}
+        return _known([customer for customer, _ in self._find_keys("customers", wanted)], invoices)
+
+    def _find_keys(self, name: str, keys: Collection[str]) -> list[tuple[str, str]]:
+        found, wanted = [], np.array(sorted(keys), object)
+        with reading(self._readers) as cursor:
+            for start in range(0, wanted.size, ROWS_A_CHUNK):
+                part = wanted[start : start + ROWS_A_CHUNK]
+                given = key_parameters(self._dialect, part, part)
+                found += self._queries.found(name).run(cursor, given).fetchall()
+        return found
 
     def data_sha256(self) -> str:
-        """Hash of every fact, whatever the order and the number of imports that brought it."""
+        """Hash of every version of every fact: what it says and since when.
+
+        It does not depend on the number or the order of the imports, as far as these do not change
+        what is known since when: a correction that does not say when it was recorded counts from
+        its import.
+        """
         digest = hashlib.sha256()
-        with self._reading() as connection:
-            for name, table in self._tables.items():
-                key = TABLES[name].key
-                rows = connection.execute(
-                    sa.select(table.c[key], table.c.content_hash).order_by(table.c[key])
-                )
+        with reading(self._readers) as cursor:
+            for name in TABLES:
                 digest.update(name.encode())
-                for part in rows.partitions(100_000):
-                    digest.update(repr([tuple(row) for row in part]).encode())
+                for rows in all_rows(self._queries.hashes(name).run(cursor, {})):
+                    digest.update(np.array(rows, "<i8").tobytes())
         return digest.hexdigest()
 
 
-def sqlite_url(path: Path) -> str:
-    """URL of a SQLite file, whose folder is made when missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{path.resolve()}"
+def _known(customers: list[str], invoices: list[tuple[str, str]]) -> Known:
+    ids, debtors = zip(*invoices, strict=True) if invoices else ((), ())
+    debtor_of = pd.Series(debtors, index=pd.Index(ids, dtype="str"), dtype="str")
+    return Known(pd.Index(customers, dtype="str"), debtor_of)
 
 
-def _schema() -> tuple[dict[str, sa.Table], sa.Table, sa.Table, sa.MetaData]:
-    """Derive the SQL tables from the ledger contract, clustered by customer."""
-    metadata = sa.MetaData()
-    tables = {}
-    for name, table in TABLES.items():
-        columns = [_sql_column(c, table.key) for c in table.columns]
-        tables[name] = sa.Table(
-            name,
-            metadata,
-            *columns,
-            sa.Column("content_hash", sa.BigInteger, nullable=False),
-            sa.Column("sequence", sa.BigInteger, sa.ForeignKey("sources.sequence"), nullable=False),
-            sqlite_with_rowid=False,
-        )
-        if table.key != "customer_id":
-            sa.Index(f"{name}_key", tables[name].c[table.key], unique=True)
-    sources = sa.Table(
-        "sources",
-        metadata,
-        sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("files", sa.Text, nullable=False),
-        sa.Column("mapping_sha256", sa.Text, nullable=False),
-        sa.Column("appended_at", sa.BigInteger, nullable=False),
-        sa.Column("added", sa.Text, nullable=False),
-    )
-    ledger = sa.Table(
-        "ledger",
-        metadata,
-        sa.Column("id", sa.Text, primary_key=True),
-        sa.Column("currency", sa.Text, nullable=False),
-        sa.Column("observed_from", sa.BigInteger, nullable=False),
-        sa.Column("schema_version", sa.BigInteger, nullable=False),
-    )
-    return tables, sources, ledger, metadata
+def _sum_up(sequence: int, verdicts: dict[str, Verdict], rejects: list[pd.DataFrame]) -> Appended:
+    def count(mask: str) -> dict[str, int]:
+        return {name: int(getattr(verdict, mask).sum()) for name, verdict in verdicts.items()}
+
+    aside = pd.concat(rejects, ignore_index=True)
+    return Appended(sequence, count("new"), count("corrects"), count("already_there"), aside)
 
 
-def _sql_column(name: str, key: str) -> sa.Column[Any]:
-    in_key = name in ("customer_id", key)
-    return sa.Column(name, _sql_type(name), primary_key=in_key)
+def _touched(facts: Facts, verdicts: dict[str, Verdict]) -> NDArray[np.object_]:
+    """Give the customers of whom something was written that their payments hang on."""
+    names = [facts[name]["customer_id"][verdicts[name].to_write] for name in NEEDED]
+    return np.array(sorted(set(np.concatenate(names).tolist())), object)
 
 
-def _sql_type(name: str) -> type[sa.types.TypeEngine[Any]]:
-    if name.endswith(("_on", "_at", "_cents")):
-        return sa.BigInteger
-    if name.endswith("_rate"):
-        return sa.Float
-    if name.startswith("is_") or name == "recorded_assumed":
-        return sa.Boolean
-    return sa.Text
+def _written(columns: Arrays, verdict: Verdict) -> Arrays:
+    written = verdict.to_write
+    rows = {**columns, "since_at": verdict.since_at, "recorded_at": verdict.recorded_at}
+    return {column: values[written] for column, values in rows.items()}
 
 
-def _content_hash(columns: dict[str, NDArray[Any]]) -> NDArray[np.int64]:
-    """64-bit hash of each row without the time of its recording."""
-    content = {c: v for c, v in columns.items() if not c.startswith("recorded")}
-    hashes = pd.util.hash_pandas_object(pd.DataFrame(content), index=False)
-    return hashes.to_numpy().view(np.int64)
+def _last_day(facts: Facts) -> int:
+    recorded = [facts[name]["recorded_at"] // MICROSECONDS_A_DAY for name, _ in HAPPENED]
+    days = [facts[name][happened] for name, happened in HAPPENED]
+    return int(max(array.max(initial=0) for array in recorded + days))
 
 
-def _sql_values(column: NDArray[Any]) -> list[Any]:
-    if column.dtype == np.int32:
-        return [None if value == NEVER else value for value in column.tolist()]
-    if column.dtype == np.float64:
-        return [None if value != value else value for value in column.tolist()]
-    return list(column.tolist())
-
-
-def _columns(name: str, rows: Sequence[Any]) -> dict[str, NDArray[Any]]:
-    columns = TABLES[name].schema.columns
-    values = _unzip(rows, len(columns))
-    return {
-        c: _array(c, v, nullable=spec.nullable)
-        for (c, spec), v in zip(columns.items(), values, strict=True)
-    }
-
-
-def _array(name: str, values: Sequence[Any], *, nullable: bool) -> NDArray[Any]:
-    kind = _sql_type(name)
-    if name.endswith("_on"):
-        return np.array([NEVER if v is None else v for v in values], np.int32)
-    if kind is sa.BigInteger:
-        return np.array(values, np.float64 if nullable else np.int64)
-    if kind is sa.Text:
-        array = np.empty(len(values), object)
-        array[:] = values
-        return array
-    return np.array(values, bool if kind is sa.Boolean else np.float64)
-
-
-def _unzip(rows: Sequence[Any], n: int) -> list[tuple[Any, ...]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * n
-
-
-def _conflicts(
-    ledger: Ledger, name: str, columns: dict[str, NDArray[Any]], other: NDArray[np.bool_]
-) -> pd.DataFrame:
+def _refused(ledger: Ledger, name: str, columns: Arrays, moved: NDArray[np.bool_]) -> pd.DataFrame:
+    """List the rows that give another customer a number that is his."""
     key = TABLES[name].key
-    rows = ledger[name][ledger[name][key].isin(columns[key][other])]
+    rows = ledger[name][ledger[name][key].isin(columns[key][moved])] if moved.any() else _NO_ROWS
     written = [row.to_json(date_format="iso") for _, row in rows.iterrows()]
-    reason = "already_there_with_other_content"
+    reason = "belongs_to_another_customer"
     return pd.DataFrame({"table": name, "column": key, "reason": reason, "row": written})

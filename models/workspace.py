@@ -1,9 +1,13 @@
-"""Where everything stands: one folder, ``var/demo`` unless ``ENCOURS_HOME`` says otherwise."""
+"""Where everything stands: one folder, ``var/demo`` unless ``ENCOURS_HOME`` says otherwise.
+
+The facts alone may stand elsewhere: in the PostgreSQL database of ``ENCOURS_DATABASE_URL``.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from features.store import sqlite_url
@@ -17,24 +21,37 @@ class Workspace:
     ----------
     home : Path
         The folder; made when something is first written.
+    database_url : str, optional
+        PostgreSQL database of the facts; by default they are a SQLite file of the folder.
     """
 
     home: Path
+    database_url: str | None = field(default=None, repr=False)  # it may hold a password
 
     @classmethod
     def from_environment(cls) -> Workspace:
-        """Read ``ENCOURS_HOME``."""
-        return cls(Path(os.environ.get("ENCOURS_HOME", "var/demo")))
+        """Read ``ENCOURS_HOME`` and ``ENCOURS_DATABASE_URL``."""
+        home = Path(os.environ.get("ENCOURS_HOME", "var/demo"))
+        return cls(home, os.environ.get("ENCOURS_DATABASE_URL") or None)
 
     @property
     def facts(self) -> Path:
-        """The facts, a SQLite file."""
+        """The facts, when they are a SQLite file."""
         return self.home / "facts.db"
 
     @property
     def facts_url(self) -> str:
-        """The facts, as a URL."""
-        return sqlite_url(self.facts)
+        """The facts, as a URL with its driver; ``postgres://`` and ``postgresql://`` will do."""
+        if self.database_url is None:
+            return sqlite_url(self.facts)
+        return re.sub("^postgres(ql)?://", "postgresql+psycopg://", self.database_url)
+
+    def has_facts(self) -> bool:
+        """Tell whether there is anything to open: opening a SQLite file would make it.
+
+        A database may still hold no ledger; the store says so.
+        """
+        return self.database_url is not None or self.facts.exists()
 
     @property
     def record_url(self) -> str:

@@ -41,6 +41,12 @@ ROWS = {
         "amount_cents": 0,
         "insured_rate": 0.9,
     },
+    "credit_limits": {
+        "limit_id": "L1",
+        "customer_id": "A",
+        "decided_on": pd.Timestamp("2024-01-02"),
+        "amount_cents": 0,
+    },
     "insolvency_events": {
         "event_id": "E1",
         "customer_id": "A",
@@ -89,6 +95,8 @@ BREACHES = [
     ("insurance_covers", {"amount_cents": -1}, "amount_cents", "amount_negative"),
     ("insurance_covers", {"insured_rate": 1.01}, "insured_rate", "rate_outside_0_1"),
     ("insurance_covers", {"insured_rate": None}, "insured_rate", "missing_value"),
+    ("credit_limits", {"amount_cents": -1}, "amount_cents", "amount_negative"),
+    ("credit_limits", {"decided_on": None}, "decided_on", "missing_value"),
     ("insolvency_events", {"kind": "rumour"}, "kind", "unknown_kind"),
     ("insolvency_events", {"customer_id": "Z"}, "customer_id", "unknown_customer"),
     (

@@ -1,0 +1,231 @@
+"""Two databases behind one store: SQLite by default, PostgreSQL by its URL.
+
+What differs between them stands here: durability, one consistent view for a reader, bulk insertion,
+and keys given to a query.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg.sql
+import pyarrow as pa
+import pyarrow.csv
+import pysqlite3
+import sqlalchemy as sa
+from numpy.typing import NDArray
+
+from features.history import NEVER
+from features.ledger import LedgerError
+from features.store_schema import Arrays, sql_values
+
+WRITER_CACHE_KIB = 262_144
+SQLITE_PRAGMAS = {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
+SQLITE_WAIT_SECONDS = 60.0  # for another writer
+ROWS_A_CHUNK = 50_000  # written, or keys given
+ROWS_A_FETCH = 1_000  # transposed while they are in the processor's cache
+
+
+def connect(url: str, *, only_reads: bool = False) -> sa.Engine:
+    """Open a database.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL. On SQLite each connection asserts the pragmas that make it durable.
+    only_reads : bool, default False
+        Refuse writes; a transaction then sees one state of the database, whatever others write.
+    """
+    if url.startswith("sqlite"):
+        return _connect_sqlite(url, only_reads=only_reads)
+    if not only_reads:
+        return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    reading = (
+        "-c default_transaction_isolation=repeatable\\ read -c default_transaction_read_only=on"
+    )
+    found = sa.make_url(url)
+    given = str(found.query.get("options", ""))
+    found = found.update_query_dict({"options": f"{given} {reading}".strip()})
+    return sa.create_engine(found, hide_parameters=True, pool_pre_ping=True)
+
+
+def _connect_sqlite(url: str, *, only_reads: bool) -> sa.Engine:
+    wait = {"timeout": SQLITE_WAIT_SECONDS}
+    engine = sa.create_engine(url, module=pysqlite3, hide_parameters=True, connect_args=wait)
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy says BEGIN, see below
+        for pragma, value in SQLITE_PRAGMAS.items():
+            connection.execute(f"PRAGMA {pragma}={value}")
+        if connection.execute("PRAGMA synchronous").fetchone()[0] != 2:
+            raise LedgerError("SQLite did not accept synchronous=FULL: answers could be lost")
+        connection.execute(
+            "PRAGMA query_only=ON" if only_reads else f"PRAGMA cache_size=-{WRITER_CACHE_KIB}"
+        )
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(
+            "BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN"
+        )
+
+    return engine
+
+
+@contextmanager
+def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Open a transaction that writes: all of it or nothing; on SQLite one writer at a time."""
+    options = engine.connect().execution_options(write=True)
+    with _sqlalchemy_errors(engine), options as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[Any]:
+    """Give a cursor of the driver, in a transaction that sees one state of the database."""
+    with _sqlalchemy_errors(engine):
+        connection = engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            if engine.dialect.name == "sqlite":  # psycopg begins by itself
+                cursor.execute("BEGIN")
+            yield cursor
+        finally:
+            connection.close()  # rolls back
+
+
+@contextmanager
+def _sqlalchemy_errors(engine: sa.Engine) -> Iterator[None]:
+    """Raise what the driver raises as SQLAlchemy does, without the parameters: customer data."""
+    try:
+        yield
+    except engine.dialect.loaded_dbapi.Error as error:
+        raise sa.exc.DBAPIError("facts", None, error, hide_parameters=True) from error
+
+
+class Prepared:
+    """The text of a query for one database, made once; its parameters have names."""
+
+    def __init__(self, query: sa.sql.expression.ClauseElement, dialect: sa.Dialect) -> None:
+        compiled = query.compile(dialect=dialect)
+        self.text = str(compiled)
+        self._names = getattr(compiled, "positiontup", None)
+        self._constants = compiled.params
+        selected = getattr(query, "selected_columns", ())
+        self.width = len(selected)
+
+    def run(self, cursor: Any, values: Mapping[str, Any]) -> Any:
+        """Run the query; return its cursor."""
+        cursor.execute(self.text, self.parameters(values))
+        return cursor
+
+    def parameters(self, values: Mapping[str, Any]) -> Any:
+        """Put the parameters as the driver wants them."""
+        given = {name: values.get(name, default) for name, default in self._constants.items()}
+        return given if self._names is None else [given[name] for name in self._names]
+
+
+def run_all(cursor: Any, queries: Sequence[Prepared], values: Mapping[str, Any]) -> list[Any]:
+    """Run queries that give few rows; on PostgreSQL in one round trip. Return the rows of each."""
+    if not hasattr(cursor.connection, "pipeline"):
+        return [query.run(cursor, values).fetchall() for query in queries]
+    with cursor.connection.pipeline():
+        cursors = [query.run(cursor.connection.cursor(), values) for query in queries]
+    return [each.fetchall() for each in cursors]
+
+
+def given_keys(dialect: str) -> sa.FromClause:
+    """Keys given to a query by :func:`key_parameters`: ``place``, ``customer_id``, ``key``."""
+    if dialect == "sqlite":
+        pairs = sa.func.json_each(sa.bindparam("pairs", type_=sa.Text)).table_valued("key", "value")
+        part = [pairs.c.value.op("->>")(sa.literal_column(str(i))) for i in range(2)]
+        columns = (pairs.c.key.label("place"), part[0].label("customer_id"), part[1].label("key"))
+        return sa.select(*columns).subquery("given")
+    texts = [sa.bindparam(name, type_=sa.ARRAY(sa.Text)) for name in ("customers", "keys")]
+    rows = sa.func.unnest(*texts).table_valued(
+        sa.column("customer_id", sa.Text),
+        sa.column("key", sa.Text),
+        with_ordinality="number",
+        name="numbered",
+    )
+    numbered = rows.render_derived()
+    place = (numbered.c.number - 1).label("place")
+    return sa.select(place, numbered.c.customer_id, numbered.c.key).subquery("given")
+
+
+def key_parameters(
+    dialect: str, customers: NDArray[np.object_], keys: NDArray[np.object_]
+) -> dict[str, Any]:
+    """Give `keys`, each of its customer, to a query on :func:`given_keys`."""
+    if dialect == "sqlite":
+        pairs = list(zip(customers.tolist(), keys.tolist(), strict=True))
+        return {"pairs": json.dumps(pairs, ensure_ascii=False)}
+    return {"customers": customers.tolist(), "keys": keys.tolist()}
+
+
+def insert(connection: sa.Connection, table: sa.Table, columns: Arrays) -> None:
+    """Insert many rows."""
+    size = next(iter(columns.values())).size
+    put = _execute_many if connection.dialect.name == "sqlite" else _copy
+    for start in range(0, size, ROWS_A_CHUNK):
+        chunk = slice(start, start + ROWS_A_CHUNK)
+        put(connection, table, {name: values[chunk] for name, values in columns.items()})
+
+
+def _execute_many(connection: sa.Connection, table: sa.Table, columns: Arrays) -> None:
+    # The driver is slow on what is no plain number or text: a column of nulls is left out.
+    values = {name: sql_values(name, array) for name, array in columns.items()}
+    values = {n: column for n, column in values.items() if any(v is not None for v in column)}
+    statement = table.insert().compile(connection, column_keys=list(values))
+    rows = zip(*(values[name] for name in statement.positiontup or ()), strict=True)
+    _cursor(connection).executemany(str(statement), rows)
+
+
+def _copy(connection: sa.Connection, table: sa.Table, columns: Arrays) -> None:
+    rows = pa.table({name: _arrow(name, array) for name, array in columns.items()})
+    text = io.BytesIO()
+    pa.csv.write_csv(rows, text, pa.csv.WriteOptions(include_header=False))
+    name, names = psycopg.sql.Identifier(table.name), map(psycopg.sql.Identifier, columns)
+    statement = psycopg.sql.SQL("COPY {} ({}) FROM STDIN (FORMAT csv)").format(
+        name, psycopg.sql.SQL(", ").join(names)
+    )
+    with _cursor(connection).copy(statement) as copy:
+        copy.write(text.getbuffer())
+
+
+def _arrow(name: str, values: NDArray[Any]) -> pa.Array:
+    if name.endswith("_on"):
+        return pa.array(values, mask=values == NEVER)
+    array = pa.array(values, from_pandas=True)
+    return array.cast(pa.int64()) if name.endswith("_cents") else array
+
+
+def update_many(connection: sa.Connection, statement: Prepared, columns: Arrays) -> None:
+    """Run an update once for each row of `columns`."""
+    rows = zip(*(array.tolist() for array in columns.values()), strict=True)
+    each = (statement.parameters(dict(zip(columns, row, strict=True))) for row in rows)
+    _cursor(connection).executemany(statement.text, each)
+
+
+def _cursor(connection: sa.Connection) -> Any:
+    return connection.connection.cursor()
+
+
+def all_rows(cursor: Any) -> Iterator[Sequence[Any]]:
+    """Give the rows of a query, a chunk at a time; one chunk, perhaps empty, at least."""
+    while len(rows := cursor.fetchmany(ROWS_A_FETCH)) == ROWS_A_FETCH:
+        yield rows
+    yield rows
+
+
+def sqlite_url(path: Path) -> str:
+    """URL of a SQLite file, whose folder is made when missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{path.resolve()}"

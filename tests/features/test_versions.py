@@ -1,0 +1,100 @@
+"""Corrected rows: which version counts when, and who is laid out twice for it."""
+
+import numpy as np
+import pytest
+
+from features import history
+from features.build import build, customer_spine, feature_names
+from features.history import FOREVER, MICROSECONDS_A_DAY, facts_of
+from features.versions import ALWAYS
+from tests.features.ledgers import day, ledger_of, read_tables
+
+TWO_CUSTOMERS = """
+    invoice | customer | issued_on  | due_on     | amount
+    F1      | A        | 2024-03-02 | 2024-04-01 | 1000
+    F2      | A        | 2024-03-05 | 2024-04-05 | 200
+    F3      | B        | 2024-03-05 | 2024-04-05 | 300
+
+    settled_on | customer | invoice | amount
+    2024-04-03 | A        | F1      | 900
+    """
+
+
+def corrected(facts, table, key, change, at):
+    """Add a version of the row `key` with other content, recorded on the day `at`."""
+    rows = {column: values.copy() for column, values in facts[table].items()}
+    names = rows[next(iter(rows))]
+    (place,) = np.flatnonzero((names == key) & (rows["until_at"] == FOREVER))
+    again = {column: values[[place]].copy() for column, values in rows.items()}
+    for column, value in change.items():
+        again[column][0] = value
+    instant = day(at) * MICROSECONDS_A_DAY + 1
+    rows["until_at"][place] = again["since_at"][0] = instant
+    return facts | {table: {c: np.insert(v, place + 1, again[c]) for c, v in rows.items()}}
+
+
+@pytest.fixture
+def facts():
+    return facts_of(ledger_of(read_tables(TWO_CUSTOMERS)))
+
+
+def exposure(facts, as_of, customer="A"):
+    known = history.build(facts, day("2020-01-01"))
+    spine = customer_spine(known.codes([customer]), np.array([day(as_of)], np.int32))
+    return dict(zip(feature_names(with_order=False), build(known, spine)[0], strict=True))
+
+
+def test_a_correction_counts_from_the_day_after_it_was_recorded(facts):
+    facts = corrected(facts, "invoices", "F1", {"amount_cents": 90_000}, "2024-05-20")
+    assert exposure(facts, "2024-05-20")["open_exposure"] == 1000 - 900 + 200
+    assert exposure(facts, "2024-05-21")["open_exposure"] == 900 - 900 + 200
+
+
+def test_the_corrected_invoice_is_known_since_it_was_first_recorded(facts):
+    facts = corrected(facts, "invoices", "F1", {"amount_cents": 90_000}, "2024-05-20")
+    row = exposure(facts, "2024-05-21")
+    assert row["purchases_tenure_days"] == day("2024-05-21") - day("2024-03-02")
+    assert row["latest_days_since"] == day("2024-05-21") - day("2024-04-03")  # paid in full then
+
+
+def test_a_dispute_whose_end_is_learned_later_is_open_until_then():
+    tables = read_tables(
+        TWO_CUSTOMERS
+        + """
+    dispute_id | customer | invoice | opened_on  | closed_on
+    D1         | A        | F2      | 2024-04-10 |
+    """
+    )
+    change = {"closed_on": day("2024-04-20")}
+    facts = corrected(facts_of(ledger_of(tables)), "disputes", "D1", change, "2024-05-02")
+    counts = [exposure(facts, d)["disputes_open_invoices"] for d in ("2024-05-02", "2024-05-03")]
+    assert counts == [1, 0]
+
+
+def test_only_the_corrected_customer_is_laid_out_twice(facts):
+    change = {"amount_cents": 90_000}
+    known = history.build(corrected(facts, "invoices", "F1", change, "2024-05-20"))
+    assert known.views.since.tolist() == [ALWAYS, day("2024-05-21"), ALWAYS]
+    assert known.invoice_id.tolist() == ["F1", "F2", "F1", "F2", "F3"]
+    assert known.invoices.amount_cents.tolist() == [100_000, 20_000, 90_000, 20_000, 30_000]
+    assert known.invoice_id[known.current].tolist() == ["F1", "F2", "F3"]
+    assert known.invoice_customer.tolist() == [0, 0, 0, 0, 1]
+
+
+def test_two_corrections_of_a_day_make_one_view_and_of_two_days_two(facts):
+    facts = corrected(facts, "invoices", "F1", {"amount_cents": 90_000}, "2024-05-20")
+    facts = corrected(facts, "invoices", "F2", {"amount_cents": 10_000}, "2024-05-20")
+    assert history.build(facts).views.since.size == 3
+    facts = corrected(facts, "invoices", "F1", {"amount_cents": 95_000}, "2024-05-22")
+    known = history.build(facts)
+    assert known.views.since.size == 4
+    assert [exposure(facts, f"2024-05-{d}")["open_exposure"] for d in (20, 21, 22, 23)] == [
+        1000 - 900 + 200,
+        100,
+        100,
+        (950 - 900) + 100,
+    ]
+
+
+def test_without_corrections_nothing_is_repeated(facts):
+    assert history.build(facts).views.are_single
