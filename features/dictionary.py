@@ -15,6 +15,8 @@ from features.settled import WINDOWS_DAYS
 
 PATH = Path(__file__).with_name("dictionary.yaml")
 DIRECTIONS = {"higher_is_riskier": 1, "lower_is_riskier": -1, "free": 0}
+SIGNED = ("points", "change")
+UNITS = ("days", "share", "count", "money", "ratio", "date_part", "flag", *SIGNED)
 LANGUAGES = ("fr", "en")
 NO_BREAK_SPACE = "\u00a0"
 MEDIAN = {"fr": "médiane des clients", "en": "median customer"}
@@ -22,15 +24,17 @@ MEDIAN = {"fr": "médiane des clients", "en": "median customer"}
 
 @dataclass(frozen=True)
 class Words:
-    """What to say of a feature in one language; ``reason`` holds ``{value}``.
+    """What to say of a feature in one language; ``reason`` holds ``{value}``, except a flag's.
 
-    ``early`` is said, with the value's size, where a negative number of days means *before*.
+    ``early`` is said, with the value's size, where a negative number means *before*, a fall or a
+    loss; ``otherwise`` where a flag is 0.
     """
 
     label: str
     reason: str
     missing: str
     early: str = ""
+    otherwise: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,9 @@ class Entry:
     field : str
         Family and field without the window: reasons of one field say nearly the same.
     unit : str
-        ``days``, ``share``, ``count``, ``money``, ``ratio`` or ``date_part``.
+        One of `UNITS`.
+    window_days : int or None
+        Days it looks back on; it has no value when the ledger has been observed for less.
     direction : int
         1 when a higher value is riskier, −1 when a lower one is, 0 when nothing is promised.
     words : dict of str to Words
@@ -57,6 +63,7 @@ class Entry:
     code: str
     field: str
     unit: str
+    window_days: int | None
     direction: int
     words: dict[str, Words]
 
@@ -68,9 +75,13 @@ class Entry:
         words = self.words[language]
         if value != value:
             return words.missing
+        if self.unit == "flag":
+            return words.reason if value else words.otherwise
         early = value < 0 and words.early != ""
         reason, size = (words.early, -value) if early else (words.reason, value)
-        said = reason.replace("{value}", display(size, self.unit, language, currency))
+        # The words say which way it went: only the median beside them needs its sign.
+        size_said = display(size, self.unit, language, currency).lstrip("+")
+        said = reason.replace("{value}", size_said)
         if median is None or self.unit == "date_part":
             return said
         colon = f"{NO_BREAK_SPACE}:" if language == "fr" else ":"
@@ -79,15 +90,21 @@ class Entry:
 
 
 def display(value: float, unit: str, language: str, currency: str) -> str:
-    """Write a value in its unit, the way a reader of `language` expects.
+    r"""Write a value in its unit, the way a reader of `language` expects.
 
     >>> display(0.236, "share", "en", "EUR"), display(1234.5, "money", "en", "EUR")
     ('24%', 'EUR 1,234')
     >>> display(2.04, "ratio", "fr", "EUR")
     '2,0'
+    >>> display(-0.124, "points", "en", "EUR"), display(0.03, "change", "en", "EUR")
+    ('−12\xa0pts', '+3%')
     """
+    if unit in SIGNED:
+        share = display(abs(value), "share", language, currency)
+        size = f"{abs(value) * 100:.0f}{NO_BREAK_SPACE}pts" if unit == "points" else share
+        return f"{'−' if value < 0 else '+'}{size}"
     if unit == "share":
-        return f"{value:.0%}" if language == "en" else f"{value * 100:.0f}{NO_BREAK_SPACE}%"
+        return f"{value:z.0%}" if language == "en" else f"{value * 100:z.0f}{NO_BREAK_SPACE}%"
     if unit == "money":
         amount = f"{value:,.0f}"
         if language == "en":
@@ -131,6 +148,7 @@ def _entry(family: str, field: str, said: dict[str, Any], window: int | None) ->
         code=at(said["code"]),
         field=f"{family}.{field}",
         unit=said["unit"],
+        window_days=said.get("window", window),
         direction=DIRECTIONS[said["direction"]],
         words={
             language: Words(**{part: at(text) for part, text in said[language].items()})

@@ -14,6 +14,7 @@ from features.compiled import njit
 
 HALF_LIFE_DAYS = 60
 FADED_DAYS = 10 * HALF_LIFE_DAYS  # a thousandth of the weight: no longer read
+FADING = 0.5 ** (np.arange(FADED_DAYS) / HALF_LIFE_DAYS)  # weight by days since due
 
 
 class FallenDue(NamedTuple):
@@ -42,7 +43,7 @@ def fallen_due(days_since_due: NDArray[np.int32], days_late: NDArray[np.int32]) 
     """
     weight, weight_15, late, late_15, days = 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(days_late.size):
-        w = 0.5 ** (days_since_due[i] / HALF_LIFE_DAYS)
+        w = FADING[days_since_due[i]]
         weight += w
         late += w * (days_late[i] > 0)
         days += w * max(days_late[i], 0)

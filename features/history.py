@@ -4,10 +4,14 @@ All arrays lie by customer, then by the day they became known, so a family takes
 slice and cuts it with ``searchsorted``. Dates are days since 1970-01-01 (int32), money is in cents
 (int64). A fact is known on the later of its own date and the day it was recorded; whoever looks
 at `as_of` uses what was known on an earlier day. ``NEVER`` is after every date.
+
+Where facts were corrected a customer has several views (:mod:`features.versions`), and every array
+lies by view.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,90 +19,200 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.compiled import njit
-from features.ledger import SETTLEMENT_KINDS, TABLES, Ledger
-from features.settlement import NOTHING, PAYMENT, UNALLOCATED, Cash, Steps, allocate
+from features.fallen_due import FADED_DAYS
+from features.ledger import INSOLVENCY_KINDS, SETTLEMENT_KINDS, TABLES, Ledger, empty_table
+from features.peers import Group, Own, PeerDays, add_up, gather
+from features.relation import is_beyond_law
+from features.settlement import NOTHING, PAYMENT, REVERSAL, UNALLOCATED, Cash, Steps, allocate
+from features.versions import FOREVER, MICROSECONDS_A_DAY, Rows, Views, lay_out, views
+
+__all__ = ["FOREVER", "MICROSECONDS_A_DAY", "NEVER", "Facts", "History", "build", "facts_of"]
 
 Days = NDArray[np.int32]
 Cents = NDArray[np.int64]
-Facts = dict[str, dict[str, NDArray[Any]]]
+Index = NDArray[np.int64]
+Facts = dict[str, Rows]
 """Columns by table: dates as days, instants as microseconds, text as objects; sorted by key."""
 
 NEVER = np.iinfo(np.int32).max
-MICROSECONDS_A_DAY = 86_400_000_000
+HELD = -2  # cash that names an invoice we do not know yet
+FIGURES = (
+    "revenue_cents",
+    "operating_income_cents",
+    "net_income_cents",
+    "total_assets_cents",
+    "equity_cents",
+    "financial_debt_cents",
+    "current_assets_cents",
+    "current_liabilities_cents",
+)
+
+
+class Invoices(NamedTuple):
+    """Invoices, sorted by view, then by the day they became known.
+
+    ``start`` is each view's slice of the other arrays; ``step_start`` and ``dispute_start`` are
+    each invoice's slices of the balance steps and of the disputes.
+    """
+
+    start: Index
+    known_on: Days
+    issued_on: Days
+    due_on: Days
+    amount_cents: Cents
+    is_beyond_law: NDArray[np.bool_]  # terms longer than the law allows
+    disputed_on: Days  # day we knew of the first dispute, else NEVER
+    gone_on: Days  # day after which nothing of it is open or recent any more, else NEVER
+    step_start: Index
+    dispute_start: Index
 
 
 class Settled(NamedTuple):
-    """Invoices paid in full, sorted by customer, then by the day we knew.
+    """Invoices paid in full, sorted by view, then by the day we knew.
 
     A re-opened invoice (a bounced debit) stands here until ``until``, the day we knew of that, and
     again when it is paid for good. Invoices closed by a credit note or a write-off were not paid.
     """
 
-    start: NDArray[np.int64]
+    start: Index
     known_on: Days
     until: Days
     days_late: NDArray[np.int32]
     amount_cents: Cents
-    invoice: NDArray[np.int64]
+    payments: NDArray[np.int32]  # how many it took, bounced ones not counted
+    has_residue: NDArray[np.bool_]  # closed with cents unpaid
+    invoice: Index
 
 
-class Invoices(NamedTuple):
-    """Invoices, sorted by customer, then by the day they became known.
+class Lines(NamedTuple):
+    """Lines of cash and credit notes as they came, sorted by view, then by the day known."""
 
-    ``start`` is each customer's slice of the other arrays; ``step_start`` each invoice's slice of
-    the balance steps.
-    """
-
-    start: NDArray[np.int64]
+    start: Index
     known_on: Days
-    issued_on: Days
-    due_on: Days
-    amount_cents: Cents
-    step_start: NDArray[np.int64]
+    kind: NDArray[np.int8]
+    cents: Cents
+    is_named: NDArray[np.bool_]  # says which invoice it pays
 
 
 class Disputes(NamedTuple):
     """Disputes, sorted by invoice; ``closed_on`` is ``NEVER`` while open."""
 
-    invoice: NDArray[np.int64]
+    invoice: Index
     known_on: Days
     closed_on: Days
 
 
+class Limits(NamedTuple):
+    """The seller's credit limits, sorted by view and the day decided; the last known one holds."""
+
+    start: Index
+    known_on: Days
+    cents: Cents
+
+
+class Covers(NamedTuple):
+    """The insurer's decisions, sorted by view and the day known; the last running one holds."""
+
+    start: Index
+    known_on: Days
+    ends_on: Days
+    cents: Cents
+    insured_rate: NDArray[np.float64]
+
+
+class Judgments(NamedTuple):
+    """Insolvency events, sorted by view and the day known."""
+
+    start: Index
+    known_on: Days
+    is_liquidation: NDArray[np.bool_]
+
+
+class Accounts(NamedTuple):
+    """Published yearly accounts, sorted by view, day known and identifier.
+
+    ``figures`` has shape (n_accounts, 8), cents in the order of ``FIGURES``, NaN when not given.
+    """
+
+    start: Index
+    known_on: Days
+    closed_on: Days
+    figures: NDArray[np.float64]
+
+
+class Groups(NamedTuple):
+    """The sector and country that each view compares with.
+
+    ``code`` indexes the peers' table, −1 for none; ``known_on`` is the day the customer was known.
+    """
+
+    code: Index
+    known_on: Days
+
+
 class History(NamedTuple):
-    """Everything known of each customer, as arrays by customer.
+    """Everything known of each customer, as arrays by customer, or by view where there are several.
 
     Attributes
     ----------
     customers : ndarray of object, shape (n_customers,)
         Identifiers, ascending; the index is the customer's code.
+    views : Views
+        Which slice of the arrays below a date looks at.
     observed_from : int
         First day the ledger as a whole knows anything.
     invoice_id : ndarray of object, shape (n_invoices,)
         Identifiers, in the order of ``invoices``.
-    invoices, steps, settled, disputes
-        What became known, when.
-    insolvent_on : ndarray of int32, shape (n_customers,)
+    invoices, steps, settled, lines, disputes, limits, covers, judgments, accounts, groups
+        What became known, when; by view.
+    insolvent_on : ndarray of int32, shape (n_views,)
         Day we knew of the first insolvency judgment, else ``NEVER``.
+    group_names : list of (str, str) or None
+        Sector and country of each view.
+    own : Own
+        The payments in full that each customer adds to his peers' table, by customer.
+    peers : PeerDays
+        Payments in full by sector, country and day, of the whole ledger.
     """
 
     customers: NDArray[np.object_]
+    views: Views
     observed_from: int
     invoice_id: NDArray[np.object_]
     invoices: Invoices
     steps: Steps
     settled: Settled
+    lines: Lines
     disputes: Disputes
+    limits: Limits
+    covers: Covers
+    judgments: Judgments
+    accounts: Accounts
+    groups: Groups
     insolvent_on: Days
+    group_names: list[Group | None]
+    own: Own
+    peers: PeerDays
 
     @property
-    def invoice_customer(self) -> NDArray[np.int64]:
+    def invoice_customer(self) -> Index:
         """Code of each invoice's customer."""
-        return np.repeat(np.arange(self.customers.size), np.diff(self.invoices.start))
+        by_view = np.repeat(np.arange(self.views.since.size), np.diff(self.invoices.start))
+        return by_view if self.views.are_single else self.views.customer[by_view]
 
-    def codes(self, customer_ids: NDArray[np.object_]) -> NDArray[np.int64]:
+    @property
+    def current(self) -> Index:
+        """The invoices as they are thought of now: those of each customer's latest view."""
+        if self.views.are_single:
+            return np.arange(self.invoices.due_on.size)
+        is_latest = np.zeros(self.views.since.size, bool)
+        is_latest[self.views.latest] = True
+        return np.flatnonzero(np.repeat(is_latest, np.diff(self.invoices.start)))
+
+    def codes(self, customer_ids: Iterable[str]) -> Index:
         """Codes of customers by identifier; −1 for one without any fact."""
-        return pd.Index(self.customers).get_indexer(pd.Index(customer_ids)).astype(np.int64)
+        code = {customer: code for code, customer in enumerate(self.customers)}
+        return np.array([code.get(customer, -1) for customer in customer_ids], np.int64)
 
 
 def facts_of(ledger: Ledger) -> Facts:
@@ -106,8 +220,14 @@ def facts_of(ledger: Ledger) -> Facts:
     facts: Facts = {}
     for name, table in TABLES.items():
         rows = ledger[name].sort_values(["customer_id", table.key])
-        facts[name] = {column: _plain(rows[column]) for column in table.columns}
+        columns = {column: _plain(rows[column]) for column in table.columns}
+        since_at = columns["recorded_at"].copy()
+        facts[name] = {**columns, "since_at": since_at, "until_at": np.full_like(since_at, FOREVER)}
     return facts
+
+
+def _no_facts() -> Facts:
+    return facts_of(Ledger("XXX", {name: empty_table(name) for name in TABLES}))
 
 
 def _plain(column: pd.Series[Any]) -> NDArray[Any]:
@@ -124,7 +244,7 @@ def _plain(column: pd.Series[Any]) -> NDArray[Any]:
     return column.to_numpy()
 
 
-def known_on(fact: dict[str, NDArray[Any]], happened_on: str) -> Days:
+def known_on(fact: Rows, happened_on: str) -> Days:
     """Day a fact became known: the later of its own date and of the day it was recorded."""
     recorded_on = fact["recorded_at"] // MICROSECONDS_A_DAY
     known: Days = np.maximum(fact[happened_on], recorded_on).astype(np.int32)
@@ -137,7 +257,7 @@ def first_day(facts: Facts) -> int:
     return int(min(known_on(facts[name], day).min(initial=NEVER) for name, day in dated))
 
 
-def build(facts: Facts, observed_from: int | None = None) -> History:
+def build(facts: Facts, observed_from: int | None = None, peers: PeerDays | None = None) -> History:
     """Lay facts out by customer.
 
     Parameters
@@ -146,114 +266,196 @@ def build(facts: Facts, observed_from: int | None = None) -> History:
         Of the whole ledger, of a shard of customers, or of one customer.
     observed_from : int, optional
         First day the whole ledger knows anything; needed when `facts` are only a part of it.
+    peers : PeerDays, optional
+        Payments in full of the whole ledger by sector and country; likewise.
 
     Returns
     -------
     History
     """
     customers, customer_of = _customer_codes(facts)
-    rows = facts["invoices"]
-    issue_known_on = known_on(rows, "issued_on")
-    oldest_first = (rows["due_on"], rows["issued_on"], issue_known_on, customer_of["invoices"])
-    order = np.lexsort(oldest_first)
-    customer = customer_of["invoices"][order]
-    invoice_id = rows["invoice_id"][order]
-    start = np.searchsorted(customer, np.arange(customers.size + 1))
-    amount_cents, issue_known_on = rows["amount_cents"][order], issue_known_on[order]
-    cash = _cash(facts["settlements"], customer_of["settlements"], invoice_id)
-    steps = allocate(start, issue_known_on, amount_cents, cash)
+    seen_as = views(facts, customer_of, customers.size)
+    n_views = seen_as.since.size
+    laid_out = {name: lay_out(facts[name], customer_of[name], seen_as) for name in TABLES}
+    rows = {name: table for name, (table, _) in laid_out.items()}
+    view = {name: of_row for name, (_, of_row) in laid_out.items()}
+
+    order, issue_known_on = _invoice_order(rows["invoices"], view["invoices"])
+    own_rows = {column: values[order] for column, values in rows["invoices"].items()}
+    view_of_invoice = view["invoices"][order]
+    named_in = {
+        name: (rows[name]["invoice_id"], view[name]) for name in ("settlements", "disputes")
+    }
+    place = _places(own_rows["invoice_id"], view_of_invoice, named_in)
+    start = np.searchsorted(view_of_invoice, np.arange(n_views + 1))
+    known = issue_known_on[order]
+    cash = _cash(rows["settlements"], view["settlements"], place["settlements"])
+    steps = allocate(start, known, own_rows["amount_cents"], cash)
+    disputes = _disputes(rows["disputes"], place["disputes"])
+    step_start = np.searchsorted(steps.invoice, np.arange(known.size + 1))
     invoices = Invoices(
         start=start,
-        known_on=issue_known_on,
-        issued_on=rows["issued_on"][order],
-        due_on=rows["due_on"][order],
-        amount_cents=amount_cents,
-        step_start=np.searchsorted(steps.invoice, np.arange(amount_cents.size + 1)),
+        known_on=known,
+        issued_on=own_rows["issued_on"],
+        due_on=own_rows["due_on"],
+        amount_cents=own_rows["amount_cents"],
+        is_beyond_law=is_beyond_law(own_rows["issued_on"], own_rows["due_on"]),
+        disputed_on=_first(disputes.invoice, disputes.known_on, known.size),
+        gone_on=_gone_on(own_rows["due_on"], step_start, steps),
+        step_start=step_start,
+        dispute_start=np.searchsorted(disputes.invoice, np.arange(known.size + 1)),
     )
-    if observed_from is None:
-        observed_from = first_day(facts)
+    settled = _settled(steps, invoices, view_of_invoice)
+    judgments = _judgments(rows["insolvency_events"], view["insolvency_events"], n_views)
+    sectors = _sectors(rows["customers"], view["customers"], n_views)
+    own = gather(seen_as, settled, sectors.known_on)
+    if peers is None:
+        peers = add_up([own.by_group(sectors.names)])
     return History(
         customers=customers,
-        observed_from=observed_from,
-        invoice_id=invoice_id,
+        views=seen_as,
+        observed_from=first_day(facts) if observed_from is None else observed_from,
+        invoice_id=own_rows["invoice_id"],
         invoices=invoices,
         steps=steps,
-        settled=_settled(steps, invoices, customer),
-        disputes=_disputes(facts["disputes"], invoice_id),
-        insolvent_on=_first_insolvency(facts, customer_of, customers.size),
+        settled=settled,
+        lines=_lines(rows["settlements"], view["settlements"], n_views),
+        disputes=disputes,
+        limits=_limits(rows["credit_limits"], view["credit_limits"], n_views),
+        covers=_covers(rows["insurance_covers"], view["insurance_covers"], n_views),
+        judgments=judgments,
+        accounts=_accounts(rows["financial_statements"], view["financial_statements"], n_views),
+        groups=Groups(peers.codes(sectors.names), sectors.known_on),
+        insolvent_on=_first(
+            np.repeat(np.arange(n_views), np.diff(judgments.start)), judgments.known_on, n_views
+        ),
+        group_names=sectors.names,
+        own=own,
+        peers=peers,
     )
 
 
-def _customer_codes(
-    facts: Facts,
-) -> tuple[NDArray[np.object_], dict[str, NDArray[np.int64]]]:
+def _customer_codes(facts: Facts) -> tuple[NDArray[np.object_], dict[str, Index]]:
     """Give every customer of any table a code, ascending with its identifier."""
-    tables = ("customers", "invoices", "settlements", "insolvency_events")
-    stacked = np.concatenate([facts[t]["customer_id"] for t in tables])
-    codes, customers = pd.factorize(stacked, sort=True)
-    cuts = np.cumsum([facts[t]["customer_id"].size for t in tables])[:-1]
-    return customers, dict(zip(tables, np.split(codes, cuts), strict=True))
+    runs = {name: _runs(facts[name]["customer_id"]) for name in TABLES}
+    ordered = sorted(set().union(*(names for names, _ in runs.values())))
+    customers = np.empty(len(ordered), object)
+    customers[:] = ordered
+    code = {customer: i for i, customer in enumerate(ordered)}
+    return customers, {name: _coded(*runs[name], code) for name in TABLES}
 
 
-def _place(identifiers: NDArray[np.object_], among: NDArray[np.object_]) -> NDArray[np.int64]:
-    """Index of each invoice identifier; ``UNALLOCATED`` for none."""
-    return pd.Index(among, dtype=object).get_indexer(pd.Index(identifiers, dtype=object))
+def _runs(identifiers: NDArray[np.object_]) -> tuple[list[Any], Index]:
+    """Give each identifier once for all the times it comes in a row, and how often that is."""
+    begins = np.ones(identifiers.size, bool)
+    begins[1:] = identifiers[1:] != identifiers[:-1]
+    place = np.flatnonzero(begins)
+    ends = np.empty_like(place)
+    ends[:-1], ends[-1:] = place[1:], identifiers.size
+    return identifiers[place].tolist(), ends - place
 
 
-def _cash(
-    rows: dict[str, NDArray[Any]], customer: NDArray[np.int64], invoice_id: NDArray[np.object_]
-) -> Cash:
-    invoice = _place(rows["invoice_id"], invoice_id)
-    # Cash that names an invoice we do not know yet is held, not spread over the others.
-    held = (invoice == UNALLOCATED) & pd.notna(rows["invoice_id"])
-    rows = {column: values[~held] for column, values in rows.items()}
-    customer, invoice = customer[~held], invoice[~held]
-    kinds = pd.Index(SETTLEMENT_KINDS).get_indexer(pd.Index(rows["kind"], dtype=object))
+def _coded(names: list[Any], times: Index, code: dict[Any, int]) -> Index:
+    """Codes of identifiers given in runs; ``HELD`` for one that has none."""
+    codes = np.array([code.get(name, HELD) for name in names], np.int64)
+    return np.repeat(codes, times)
+
+
+def _invoice_order(rows: Rows, view: Index) -> tuple[Index, Days]:
+    """Sort invoices by view, day known, then the oldest first; rows come sorted by identifier."""
+    known = known_on(rows, "issued_on")
+    return np.lexsort((rows["due_on"], rows["issued_on"], known, view)), known
+
+
+def _places(
+    invoice_id: NDArray[np.object_],
+    view: Index,
+    named_in: dict[str, tuple[NDArray[np.object_], Index]],
+) -> dict[str, Index]:
+    """Place among the invoices of the one each row names, in the row's own view.
+
+    ``UNALLOCATED`` for a row that names none, ``HELD`` for one that names an unknown invoice.
+    """
+    code: dict[Any, int] = {i: place for place, i in enumerate(invoice_id.tolist())}
+    invoice = np.arange(invoice_id.size)
+    if len(code) < invoice_id.size:  # the same invoice in several views
+        invoice = np.array([code[i] for i in invoice_id.tolist()], np.int64)
+    code[None] = UNALLOCATED
+    n_codes = invoice_id.size
+    key = view * n_codes + invoice
+    order = np.argsort(key)
+    ordered = key[order]
+    places = {}
+    for name, (identifiers, view_of_row) in named_in.items():
+        place = _coded(*_runs(identifiers), code)
+        named = place >= 0
+        found = np.searchsorted(ordered, view_of_row[named] * n_codes + place[named])
+        place[named] = order[found]
+        places[name] = place
+    return places
+
+
+def _first(of: Index, days: Days, n: int) -> Days:
+    """Earliest of `days` by what they belong to; ``NEVER`` for none."""
+    first = np.full(n, NEVER, np.int32)
+    np.minimum.at(first, of, days)
+    return first
+
+
+def _cash(rows: Rows, view: Index, invoice: Index) -> Cash:
+    """Lay settlements out for allocation; what names an unknown invoice is held back."""
+    kept = invoice != HELD
+    if not kept.all():
+        rows = {column: values[kept] for column, values in rows.items()}
+        view, invoice = view[kept], invoice[kept]
     return Cash(
-        customer=customer,
+        customer=view,
         invoice=invoice,
-        kind=kinds.astype(np.int8),
+        kind=_kinds(rows),
         known_on=known_on(rows, "settled_on"),
         paid_on=rows["settled_on"],
         cents=rows["amount_cents"],
     )
 
 
-def _disputes(rows: dict[str, NDArray[Any]], invoice_id: NDArray[np.object_]) -> Disputes:
-    invoice = _place(rows["invoice_id"], invoice_id)
-    order = np.argsort(invoice, kind="stable")
-    order = order[invoice[order] >= 0]  # not those of an invoice we do not know yet
-    opened = known_on(rows, "opened_on")
-    return Disputes(invoice[order], opened[order], rows["closed_on"][order])
+def _kinds(settlements: Rows) -> NDArray[np.int8]:
+    code = {kind: place for place, kind in enumerate(SETTLEMENT_KINDS)}
+    return _coded(*_runs(settlements["kind"]), code).astype(np.int8)
 
 
-def _first_insolvency(
-    facts: Facts, customer_of: dict[str, NDArray[np.int64]], n_customers: int
-) -> Days:
-    first = np.full(n_customers, NEVER, np.int32)
-    events = facts["insolvency_events"]
-    np.minimum.at(first, customer_of["insolvency_events"], known_on(events, "opened_on"))
-    return first
+def _gone_on(due_on: Days, step_start: Index, steps: Steps) -> Days:
+    """Day after which nothing of an invoice is open or recent any more."""
+    gone = np.full(due_on.size, NEVER, np.int32)
+    stepped = np.flatnonzero(np.diff(step_start))
+    last = step_start[1:][stepped] - 1
+    is_closed = steps.open_cents[last] == 0
+    invoice, last = stepped[is_closed], last[is_closed]
+    gone[invoice] = np.maximum(steps.known_on[last], due_on[invoice] + FADED_DAYS)
+    return gone
 
 
-def _settled(steps: Steps, invoices: Invoices, customer: NDArray[np.int64]) -> Settled:
-    """Lay the invoices paid in full out by customer and by the day we knew."""
-    closes, until = _paid_in_full(steps)
+def _settled(steps: Steps, invoices: Invoices, view: Index) -> Settled:
+    """Lay the invoices paid in full out by view and by the day we knew."""
+    closes, until, payments, has_residue = _paid_in_full(steps, invoices.amount_cents)
     invoice = steps.invoice[closes]
-    order = np.lexsort((invoice, steps.known_on[closes], customer[invoice]))
-    closes, until, invoice = closes[order], until[order], invoice[order]
+    order = np.lexsort((invoice, steps.known_on[closes], view[invoice]))
+    closes, invoice = closes[order], invoice[order]
     return Settled(
-        start=np.searchsorted(customer[invoice], np.arange(invoices.start.size)),
+        start=np.searchsorted(view[invoice], np.arange(invoices.start.size)),
         known_on=steps.known_on[closes],
-        until=until,
+        until=until[order],
         days_late=steps.closed_on[closes] - invoices.due_on[invoice],
         amount_cents=invoices.amount_cents[invoice],
+        payments=payments[order],
+        has_residue=has_residue[order],
         invoice=invoice,
     )
 
 
 @njit
-def _paid_in_full(steps: Steps) -> tuple[NDArray[np.int64], Days]:
+def _paid_in_full(
+    steps: Steps, amount_cents: Cents
+) -> tuple[NDArray[np.int64], Days, NDArray[np.int32], NDArray[np.bool_]]:
     """Find the steps that close an invoice by payment.
 
     Returns
@@ -262,22 +464,32 @@ def _paid_in_full(steps: Steps) -> tuple[NDArray[np.int64], Days]:
         Index of each closing step.
     until : ndarray of int32
         Day we knew that the invoice was open again, else ``NEVER``.
+    payments : ndarray of int32
+        How many payments it took, those that bounced not counted.
+    has_residue : ndarray of bool
+        Whether cents were left unpaid.
     """
     n_steps = steps.invoice.size
     closes, until = np.empty(n_steps, np.int64), np.full(n_steps, NEVER, np.int32)
-    n = 0
-    before = NOTHING
+    payments, has_residue = np.empty(n_steps, np.int32), np.empty(n_steps, np.bool_)
+    n, before, parts, taken = 0, NOTHING, 0, 0
     for k in range(n_steps):
         if k == 0 or steps.invoice[k] != steps.invoice[k - 1]:
-            before = NOTHING
+            before, parts, taken = NOTHING, 0, 0
+        taken += steps.cents[k]
+        if steps.kind[k] == PAYMENT:
+            parts += 1
+        elif steps.kind[k] == REVERSAL:
+            parts -= 1
         now = steps.closed_by[k]
         if before == NOTHING and now == PAYMENT:
-            closes[n] = k
+            closes[n], payments[n] = k, parts
+            has_residue[n] = amount_cents[steps.invoice[k]] > taken
             n += 1
         elif before == PAYMENT and now == NOTHING:
             until[n - 1] = steps.known_on[k]  # a bounced debit re-opens it
         before = now
-    return closes[:n], until[:n]
+    return closes[:n], until[:n], payments[:n], has_residue[:n]
 
 
 @njit
@@ -287,3 +499,75 @@ def last_step(invoices: Invoices, steps: Steps, invoice: int, as_of: int) -> int
         if steps.known_on[k] < as_of:
             return k
     return -1
+
+
+def _by_day_known(view: Index, known: Days, n_views: int, *ties: Any) -> tuple[Index, Index]:
+    """Sort rows by view and day known, then by `ties`; return each view's slice, and the order."""
+    order = np.lexsort((*ties[::-1], known, view))
+    return np.searchsorted(view[order], np.arange(n_views + 1)), order
+
+
+def _lines(rows: Rows, view: Index, n_views: int) -> Lines:
+    known = known_on(rows, "settled_on")
+    start, order = _by_day_known(view, known, n_views)
+    named = rows["invoice_id"] != None  # noqa: E711 (element by element)
+    return Lines(
+        start, known[order], _kinds(rows)[order], rows["amount_cents"][order], named[order]
+    )
+
+
+def _disputes(rows: Rows, invoice: Index) -> Disputes:
+    order = np.argsort(invoice, kind="stable")
+    order = order[invoice[order] >= 0]  # not those of an invoice we do not know yet
+    opened = known_on(rows, "opened_on")
+    return Disputes(invoice[order], opened[order], rows["closed_on"][order])
+
+
+def _limits(rows: Rows, view: Index, n_views: int) -> Limits:
+    known = known_on(rows, "decided_on")
+    order = np.lexsort((rows["recorded_at"], rows["decided_on"], view))  # rows come sorted by key
+    start = np.searchsorted(view[order], np.arange(n_views + 1))
+    return Limits(start, known[order], rows["amount_cents"][order])
+
+
+def _covers(rows: Rows, view: Index, n_views: int) -> Covers:
+    known = known_on(rows, "starts_on")
+    start, order = _by_day_known(view, known, n_views, rows["recorded_at"])
+    cents, rate = rows["amount_cents"][order], rows["insured_rate"][order]
+    return Covers(start, known[order], rows["ends_on"][order], cents, rate)
+
+
+def _judgments(rows: Rows, view: Index, n_views: int) -> Judgments:
+    known = known_on(rows, "opened_on")
+    start, order = _by_day_known(view, known, n_views)
+    code = {kind: place for place, kind in enumerate(INSOLVENCY_KINDS)}
+    liquidated = _coded(*_runs(rows["kind"]), code) == code["liquidation"]
+    return Judgments(start, known[order], liquidated[order])
+
+
+def _accounts(rows: Rows, view: Index, n_views: int) -> Accounts:
+    known = known_on(rows, "published_on")
+    start, order = _by_day_known(view, known, n_views)
+    figures = np.stack([rows[name] for name in FIGURES], axis=1)
+    return Accounts(start, known[order], rows["closed_on"][order], figures[order])
+
+
+class _Sectors(NamedTuple):
+    """Sector and country of each view, ``None`` when either is unknown, and the day known."""
+
+    names: list[Group | None]
+    known_on: Days
+
+
+def _sectors(rows: Rows, view: Index, n_views: int) -> _Sectors:
+    names: list[Group | None] = [None] * n_views
+    for place, sector, country in zip(view, rows["sector"], rows["country"], strict=True):
+        if sector is not None and country is not None:
+            names[place] = (sector, country)
+    known = np.full(n_views, NEVER, np.int32)
+    known[view] = rows["recorded_at"] // MICROSECONDS_A_DAY
+    return _Sectors(names, known)
+
+
+NO_FACTS = _no_facts()
+"""A ledger without a row."""

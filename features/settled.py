@@ -1,4 +1,4 @@
-"""How the customer paid: the invoices settled in a window, the latest ones, and all as they fade.
+"""How the customer paid: invoices settled in a window, in the year, lately, and as they fade.
 
 A window of 90 days at `as_of` holds what became known as paid on the 90 days before it. A paid
 invoice that was open again by then (a bounced debit) is left out.
@@ -11,12 +11,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.compiled import njit
+from features.compiled import count_before, njit
 
 WINDOWS_DAYS = (30, 90, 180, 365)
+YEAR_DAYS = 365
 LATEST = 5
 HALF_LIFE_DAYS = 90
 FADED_DAYS = 10 * HALF_LIFE_DAYS  # a thousandth of the weight: no longer read
+FADING = 0.5 ** (np.arange(FADED_DAYS + 1) / HALF_LIFE_DAYS)  # weight by age in days
 
 
 class Settled(NamedTuple):
@@ -28,12 +30,28 @@ class Settled(NamedTuple):
     late_30_rate: float  # share paid more than 30 days after it
 
 
+class Year(NamedTuple):
+    """How payment spread over the invoices settled in 365 days, each counting once."""
+
+    mean_days_late: float
+    median_days_late: float
+    p90_days_late: float  # nine in ten came earlier
+    spread_days: float  # standard deviation
+    late_15_rate: float
+    late_60_rate: float
+    late_90_rate: float
+    trend_days: float  # days beyond terms of 90 days less those of 365: positive is getting worse
+    partial_rate: float  # share that took more than one payment
+    residue_rate: float  # share closed with cents left unpaid
+
+
 class Latest(NamedTuple):
-    """The latest five settled invoices, however long ago."""
+    """The latest five settled invoices, however long ago, and the streak of good ones."""
 
     days_beyond_terms: float  # plain mean: a habit shows in each invoice, large or small
     worst_days_late: float
     days_since: float  # since we knew of the latest settlement
+    on_time_streak: float  # invoices paid in time since the last late one
 
 
 class Recent(NamedTuple):
@@ -90,6 +108,76 @@ def settled(
 
 
 @njit
+def year(
+    days_late: NDArray[np.int32],
+    payments: NDArray[np.int32],
+    has_residue: NDArray[np.bool_],
+    until: NDArray[np.int32],
+    as_of: int,
+    trend_days: float,
+) -> Year:
+    """Summarise the invoices settled in the year before `as_of`.
+
+    Parameters
+    ----------
+    days_late, payments, has_residue, until : ndarray of shape (n_invoices,)
+        Days from due date to settlement; payments it took; whether cents were left; day we knew
+        the invoice was open again.
+    as_of : int
+        The date we look from, exclusive.
+    trend_days : float
+        Days beyond terms of the last 90 days less those of the year.
+
+    Returns
+    -------
+    Year
+        Missing where no invoice was settled.
+
+    Notes
+    -----
+    Days late 0, 2, 4, 40: the mean is 11.5, the median 3, nine in ten within 29.2 days.
+    """
+    days = np.empty(days_late.size)
+    n, late_15, late_60, late_90, partial, residue = 0, 0, 0, 0, 0, 0
+    for i in range(days_late.size):
+        if until[i] < as_of:
+            continue
+        days[n] = days_late[i]
+        n += 1
+        late_15 += days_late[i] > 15
+        late_60 += days_late[i] > 60
+        late_90 += days_late[i] > 90
+        partial += payments[i] > 1
+        residue += has_residue[i]
+    if n == 0:
+        nan = np.nan
+        return Year(nan, nan, nan, nan, nan, nan, nan, nan, nan, nan)
+    days = np.sort(days[:n])
+    mean = days.sum() / n
+    return Year(
+        mean,
+        _quantile(days, 0.5),
+        _quantile(days, 0.9),
+        np.sqrt(((days - mean) ** 2).sum() / n),
+        late_15 / n,
+        late_60 / n,
+        late_90 / n,
+        trend_days,
+        partial / n,
+        residue / n,
+    )
+
+
+@njit
+def _quantile(ordered: NDArray[np.float64], share: float) -> float:
+    """Interpolate the quantile of ascending values, as NumPy does by default."""
+    place = share * (ordered.size - 1)
+    below = int(place)
+    above = min(below + 1, ordered.size - 1)
+    return float(ordered[below] + (ordered[above] - ordered[below]) * (place - below))
+
+
+@njit
 def latest(
     days_late: NDArray[np.int32],
     known_on: NDArray[np.int32],
@@ -97,19 +185,23 @@ def latest(
     as_of: int,
 ) -> Latest:
     """Summarise the latest five of the invoices settled before `as_of`, given in order of time."""
-    count, days = 0, 0
+    count, streak, days = 0, 0, 0
     worst, last = np.nan, np.nan
     for i in range(days_late.size - 1, -1, -1):
         if until[i] < as_of:
             continue
-        if count == 0:
-            worst, last = float(days_late[i]), float(as_of - known_on[i])
+        if count < LATEST:
+            days += days_late[i]
+            worst = float(days_late[i]) if count == 0 else max(worst, float(days_late[i]))
+            last = float(as_of - known_on[i]) if count == 0 else last
+        if streak == count and days_late[i] <= 0:
+            streak += 1
         count += 1
-        days += days_late[i]
-        worst = max(worst, float(days_late[i]))
-        if count == LATEST:
+        if count >= LATEST and streak < count:
             break
-    return Latest(days / count if count > 0 else np.nan, worst, last)
+    if count == 0:
+        return Latest(np.nan, np.nan, np.nan, np.nan)
+    return Latest(days / min(count, LATEST), worst, last, float(streak))
 
 
 @njit
@@ -121,11 +213,11 @@ def recent(
 ) -> Recent:
     """Summarise the invoices settled before `as_of`, given in order of time, recent ones most."""
     weight, late, late_15, days, squares = 0.0, 0.0, 0.0, 0.0, 0.0
-    begin = np.searchsorted(known_on, as_of - FADED_DAYS)
+    begin = count_before(known_on, as_of - FADED_DAYS)
     for i in range(begin, days_late.size):
         if until[i] < as_of:
             continue
-        w = 0.5 ** ((as_of - known_on[i]) / HALF_LIFE_DAYS)
+        w = FADING[as_of - known_on[i]]
         weight += w
         late += w * (days_late[i] > 0)
         late_15 += w * (days_late[i] > 15)
@@ -135,6 +227,6 @@ def recent(
     mean = days / weight
     for i in range(begin, days_late.size):  # again: the mean of squares less the square of the mean
         if until[i] >= as_of:  # is noise where every invoice is paid on the same day
-            w = 0.5 ** ((as_of - known_on[i]) / HALF_LIFE_DAYS)
+            w = FADING[as_of - known_on[i]]
             squares += w * (days_late[i] - mean) ** 2
     return Recent(mean, late / weight, late_15 / weight, np.sqrt(squares / weight))

@@ -160,6 +160,7 @@ def find_defaults(history: History, definition: DefaultDefinition) -> Defaults:
             history.invoices,
             history.steps,
             history.disputes,
+            history.views.latest,
             insolvent_on,
             definition.days_past_due,
             definition.exposure_rate,
@@ -175,13 +176,13 @@ def _spells(
     invoices: Invoices,
     steps: Steps,
     disputes: Disputes,
+    latest: NDArray[np.int64],
     insolvent_on: NDArray[np.int32],
     days_past_due: int,
     exposure_rate: float,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
-    """Play each customer's days and note when its books enter and leave default."""
-    n_customers = insolvent_on.size
-    dispute_start = np.searchsorted(disputes.invoice, np.arange(invoices.due_on.size + 1))
+    """Play each customer's days, as thought of now, and note when its books are in default."""
+    n_customers, dispute_start = latest.size, invoices.dispute_start
     most = 2 * invoices.due_on.size + steps.invoice.size + 2 * disputes.invoice.size + n_customers
     began_on, ended_on = np.empty(most, np.int32), np.empty(most, np.int32)
     start = np.zeros(n_customers + 1, np.int64)
@@ -189,12 +190,13 @@ def _spells(
     old, disputes_open = np.zeros(balance.size, np.bool_), np.zeros(balance.size, np.int64)
     n = 0
     for customer in range(n_customers):
-        first, last = invoices.start[customer], invoices.start[customer + 1]
+        view = latest[customer]
+        first, last = invoices.start[view], invoices.start[view + 1]
         days, kinds, targets = _events(
             invoices, steps, disputes, dispute_start, first, last, days_past_due
         )
-        if insolvent_on[customer] < NEVER:
-            days = np.append(days, insolvent_on[customer])
+        if insolvent_on[view] < NEVER:
+            days = np.append(days, insolvent_on[view])
             kinds, targets = np.append(kinds, INSOLVENT), np.append(targets, 0)
         exposure, overdue = 0, 0
         insolvent, inside = False, False

@@ -10,7 +10,7 @@ from features import history
 from features.build import build, customer_spine, feature_names
 from features.history import History
 from features.ledger import Ledger, check
-from tests.features.ledgers import day, read_tables
+from tests.features.ledgers import corrected, day, read_tables
 
 
 @pytest.fixture
@@ -41,10 +41,13 @@ def known(ledger) -> History:
 
 @pytest.fixture
 def features_at(ledger) -> Callable[..., SimpleNamespace]:
-    """Features of customer A at a date, by name; the ledger is observed since 2020."""
+    """Features of customer A at a date, by name; the ledger is observed since 2020.
+
+    Where K1' stands in the docstring it corrects K1: see :func:`corrected`.
+    """
 
     def describe(as_of: str, customer: str = "A", observed_from: str = "2020-01-01"):
-        known = history.build(history.facts_of(ledger), day(observed_from))
+        known = history.build(corrected(history.facts_of(ledger)), day(observed_from))
         spine = customer_spine(known.codes([customer]), pd.array([day(as_of)]).to_numpy("int32"))
         return SimpleNamespace(
             **dict(zip(feature_names(with_order=False), build(known, spine)[0], strict=True))
@@ -77,10 +80,11 @@ def paid_of(known) -> Callable[[str], list[tuple]]:
         def date(value):
             return None if value == history.NEVER else str(pd.Timestamp(value, unit="D").date())
 
-        _, *columns = known.settled
+        stood = known.settled
+        columns = (stood.known_on, stood.until, stood.days_late, stood.invoice)
         return [
             (date(since), date(until), days_late)
-            for since, until, days_late, _, invoice in zip(*columns, strict=True)
+            for since, until, days_late, invoice in zip(*columns, strict=True)
             if known.invoice_id[invoice] == invoice_id
         ]
 

@@ -7,11 +7,12 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from features.history import MICROSECONDS_A_DAY, NEVER, Facts
-from features.ledger import TABLES, Ledger, conform, empty_table
+from features.history import FIGURES, FOREVER, MICROSECONDS_A_DAY, NEVER, Facts
+from features.ledger import INSOLVENCY_KINDS, TABLES, Ledger, conform, empty_table
 
 EMPTY = {name: empty_table(name) for name in TABLES}
 START = 19_723  # 2024-01-01, a Monday
+MONEY = {"amount", *(figure.removesuffix("_cents") for figure in FIGURES)}
 
 
 def day(date: str) -> int:
@@ -22,9 +23,10 @@ def day(date: str) -> int:
 def read_tables(text: str) -> dict[str, pd.DataFrame]:
     """Read the tables of a docstring, one a paragraph, told apart by their columns.
 
-    ``amount`` is in euros. The customer is A and a settlement a payment unless they are said. A
-    paragraph with both ``due_on`` and ``settled_on`` gives, line by line, an invoice issued 30 days
-    before it is due, unless said, and the payment of all of it; still open when blank.
+    ``amount`` is in euros, as are ``revenue``, ``equity`` and the other figures of accounts. The
+    customer is A and a settlement a payment unless they are said. A paragraph with both ``due_on``
+    and ``settled_on`` gives, line by line, an invoice issued 30 days before it is due, unless said,
+    and the payment of all of it; still open when blank. A line counts as many ``times`` as it says.
     """
     found: dict[str, list[pd.DataFrame]] = {}
     for paragraph in inspect.cleandoc(text).split("\n\n"):
@@ -56,9 +58,14 @@ def _rows(rows: pd.DataFrame) -> pd.DataFrame:
     for column in rows:
         if column.endswith(("_on", "_at")):
             rows[column] = pd.to_datetime(rows[column], format="ISO8601")
-    if "amount" in rows:
-        cents = pd.to_numeric(rows.pop("amount")) * 100
-        rows["amount_cents"] = cents.round().astype("Int64")
+    for column in MONEY & set(rows):
+        cents = pd.to_numeric(rows.pop(column)) * 100
+        rows[f"{column}_cents"] = cents.round().astype("Int64")
+    if "insured_rate" in rows:
+        rows["insured_rate"] = pd.to_numeric(rows["insured_rate"])
+    if "times" in rows:
+        times = pd.to_numeric(rows.pop("times")).to_numpy(int)
+        rows = rows.loc[rows.index.repeat(times)].reset_index(drop=True)
     if "settled_on" in rows and "kind" not in rows:
         rows["kind"] = "payment"
     return rows
@@ -82,10 +89,28 @@ def ledger_of(tables: dict[str, pd.DataFrame]) -> Ledger:
     return Ledger("EUR", typed)
 
 
+def corrected(facts: Facts) -> Facts:
+    """Take a row whose key ends in ``'`` for the next version of the row without it.
+
+    K1' counts from the instant it was recorded, and K1 until then; both are known since K1 was.
+    """
+    facts = {name: dict(rows) for name, rows in facts.items()}
+    for name, table in TABLES.items():
+        rows, key = facts[name], facts[name][table.key]
+        place = {k: i for i, k in enumerate(key)}
+        for i, k in enumerate(key):
+            if k.endswith("'"):
+                before = place[k[:-1]]
+                rows["until_at"][before] = rows["since_at"][i]
+                rows["recorded_at"][i] = rows["recorded_at"][before]
+        rows[table.key] = np.array([k.rstrip("'") for k in key], object)
+    return facts
+
+
 def is_known(facts: Facts, name: str, as_of: int) -> np.ndarray:
     """Say which rows of a table happened and were recorded before `as_of`, both."""
     rows, happened_on = facts[name], TABLES[name].happened_on
-    known = rows["recorded_at"] < as_of * MICROSECONDS_A_DAY
+    known = rows["since_at"] < as_of * MICROSECONDS_A_DAY
     return known if happened_on is None else known & (rows[happened_on] < as_of)
 
 
@@ -95,6 +120,9 @@ def known_before(facts: Facts, as_of: int) -> Facts:
         name: {column: values[is_known(facts, name, as_of)] for column, values in rows.items()}
         for name, rows in facts.items()
     }
+    for rows in kept.values():
+        still = rows["until_at"] >= as_of * MICROSECONDS_A_DAY
+        rows["until_at"] = np.where(still, FOREVER, rows["until_at"])
     closed_on = kept["disputes"]["closed_on"]
     kept["disputes"]["closed_on"] = np.where(closed_on < as_of, closed_on, NEVER).astype(np.int32)
     return kept
@@ -119,19 +147,39 @@ SHARES = st.sampled_from(
 )
 
 
+DAYS = st.sampled_from([0, 30, 31, 200]) | st.integers(-200, 500)
+FIGURE = [100_000, 250_000, 50_000, 120_000, -20_000, 0, None]
+PUBLISHED = st.sampled_from([90, 90, 180, 300])
+ALIKE = st.sampled_from(
+    [
+        *6 * [("4321A", "FR", START - 900)],
+        *(("4321A", "FR", START + 60), ("4321A", "FR", START + 400)),
+        *((None, "FR", START), ("4321A", None, START), ("4669B", "FR", START)),
+    ]
+)
+COVERS = st.sampled_from(
+    [
+        *((100_000, 0.9, None), (100_000, 0.7, 200), (5_000, 0.9, 30)),
+        *((5_000, 0.9, None), (0, 0.0, None), (0, 0.9, 0)),
+    ]
+)
+
+
 @st.composite
 def raw_tables(draw: st.DrawFn, kinds: st.SearchStrategy[str] = KINDS) -> dict[str, Any]:
     """Draw raw tables of 1–4 customers and up to 25 invoices, all rows good.
 
     Payments are partial, over, late, early, before the invoice, in no invoice's name, reversed, and
-    written down late; several facts fall on one day, week-ends included.
+    written down late; several facts fall on one day, week-ends included. One ledger in four has one
+    customer more, who pays often enough to be the others' peers. Limits, covers, judgments and
+    accounts lie around the invoices.
     """
     customers = [f"C{i}" for i in range(draw(st.integers(1, 4)))]
     invoices, settlements, disputes = [], [], []
     for i in range(draw(st.integers(1, 25))):
         customer = draw(st.sampled_from(customers))
         issued = START + draw(st.sampled_from([0, 7, 30, 31]) | st.integers(0, 450))
-        cents, terms = draw(AMOUNTS), draw(st.sampled_from([0, 14, 30, 60]))
+        cents, terms = draw(AMOUNTS), draw(st.sampled_from([0, 14, 30, 60, 75]))
         invoices.append((f"F{i}", customer, issued, issued + terms, cents, issued + draw(LAGS)))
         paid = issued
         for _ in range(draw(st.sampled_from([0, 1, 1, 1, 2, 3, 4]))):
@@ -141,11 +189,21 @@ def raw_tables(draw: st.DrawFn, kinds: st.SearchStrategy[str] = KINDS) -> dict[s
             if kind == "reversal" and settlements:  # of the line before
                 owner, name, _, _, amount, _ = settlements[-1]
             settlements.append((owner, name, kind, paid, amount, paid + draw(LAGS)))
-        if draw(st.sampled_from([False] * 4 + [True])):
-            closed = draw(st.sampled_from([None, issued + 20]))
-            disputes.append((f"D{i}", customer, f"F{i}", issued + 5, closed, issued + draw(LAGS)))
+        for again in range(draw(st.sampled_from([0, 0, 0, 0, 1, 2]))):
+            opened = issued + draw(st.sampled_from([0, 5, 40]))
+            closed = draw(st.sampled_from([None, opened, opened + 20, opened + 400]))
+            disputes.append(
+                (f"D{i}.{again}", customer, f"F{i}", opened, closed, opened + draw(LAGS))
+            )
+    if draw(st.sampled_from([False] * 3 + [True])):
+        customers.append("C4")
+        first, delay = START + draw(st.integers(0, 200)), draw(st.integers(0, 12))
+        for i in range(24):
+            issued, paid = first + 3 * i, first + 3 * i + 30 + delay * (i % 5)
+            invoices.append((f"F9{i}", "C4", issued, issued + 30, 10_000, issued))
+            settlements.append(("C4", f"F9{i}", "payment", paid, 10_000, paid))
     return {
-        "customers": pd.DataFrame({"customer_id": customers}),
+        "customers": _customers(draw, customers),
         "invoices": _frame(
             invoices, "invoice_id customer_id issued_on due_on amount_cents recorded_at"
         ),
@@ -155,7 +213,50 @@ def raw_tables(draw: st.DrawFn, kinds: st.SearchStrategy[str] = KINDS) -> dict[s
         "disputes": _frame(
             disputes, "dispute_id customer_id invoice_id opened_on closed_on recorded_at"
         ),
+        **_around_the_invoices(draw, customers),
     }
+
+
+def _customers(draw: st.DrawFn, customers: list[str]) -> pd.DataFrame:
+    """Draw mostly alike customers, so that they have peers; some are recorded late."""
+    rows = [(customer, *draw(ALIKE)) for customer in customers]
+    return _frame(rows, "customer_id sector country recorded_at")
+
+
+def _around_the_invoices(draw: st.DrawFn, customers: list[str]) -> dict[str, pd.DataFrame]:
+    limits, covers, judgments, statements = [], [], [], []
+    owners = st.sampled_from(customers)
+    for i in range(draw(st.integers(0, 4))):
+        amount = draw(st.sampled_from([0, 5_000, 100_000]))
+        limits.append((f"L{i}", draw(owners), START + draw(DAYS), amount, draw(LAGS)))
+    for i in range(draw(st.integers(0, 5))):
+        starts = START + draw(DAYS)
+        amount, share, lasts = draw(COVERS)
+        ends = None if lasts is None else starts + lasts
+        covers.append((f"K{i}", draw(owners), starts, ends, amount, share, draw(LAGS)))
+    for i in range(draw(st.sampled_from([0, 0, 0, 1, 2]))):
+        kind, opened = draw(st.sampled_from(INSOLVENCY_KINDS)), START + draw(DAYS)
+        judgments.append((f"J{i}", draw(owners), kind, opened, draw(LAGS)))
+    owner = draw(owners)
+    for i in range(draw(st.sampled_from([0, 1, 2, 3, 4]))):
+        closed, waits = START + draw(st.sampled_from([-731, -366, -300, 0, 0])), draw(PUBLISHED)
+        which = draw(st.integers(0, len(FIGURE) ** len(FIGURES)))
+        figures = [FIGURE[which // len(FIGURE) ** n % len(FIGURE)] for n in range(len(FIGURES))]
+        statements.append((f"S{i}", owner, closed, closed + waits, *figures, draw(LAGS)))
+    tables = {
+        "credit_limits": _frame(limits, "limit_id customer_id decided_on amount_cents lag"),
+        "insurance_covers": _frame(
+            covers, "cover_id customer_id starts_on ends_on amount_cents insured_rate lag"
+        ),
+        "insolvency_events": _frame(judgments, "event_id customer_id kind opened_on lag"),
+        "financial_statements": _frame(
+            statements, f"statement_id customer_id closed_on published_on {' '.join(FIGURES)} lag"
+        ),
+    }
+    for name, rows in tables.items():
+        lag = pd.to_timedelta(rows.pop("lag").astype("int64"), unit="D")
+        rows["recorded_at"] = rows[TABLES[name].happened_on] + lag
+    return tables
 
 
 def _frame(rows: list[tuple], names: str) -> pd.DataFrame:
@@ -163,6 +264,8 @@ def _frame(rows: list[tuple], names: str) -> pd.DataFrame:
     for column in frame:
         if column.endswith(("_on", "_at")):
             frame[column] = pd.to_datetime(frame[column].astype("float64"), unit="D")
+        elif column in FIGURES:
+            frame[column] = frame[column].astype("Int64")
     return frame
 
 

@@ -129,6 +129,56 @@ def test_a_customer_who_never_paid_has_no_latest_invoices(features_at):
     assert np.isnan(row.latest_days_beyond_terms)
     assert np.isnan(row.latest_worst_days_late)
     assert np.isnan(row.latest_days_since)
+    assert np.isnan(row.latest_on_time_streak)
+
+
+def test_the_streak_counts_back_to_the_last_late_payment_beyond_the_latest_five(features_at):
+    """
+    due_on     | settled_on | amount
+    2022-01-01 | 2022-01-01 | 100
+    2022-02-01 | 2022-02-02 | 100
+    2022-03-01 | 2022-03-01 | 100
+    2022-04-01 | 2022-04-01 | 100
+    2022-05-01 | 2022-05-01 | 100
+    2022-06-01 | 2022-06-01 | 100
+    2022-07-01 | 2022-07-01 | 100
+    2022-08-01 | 2022-07-20 | 100
+    2022-09-01 | 2022-09-02 | 100
+    """
+    assert features_at("2022-02-02").latest_on_time_streak == 1
+    assert features_at("2022-02-03").latest_on_time_streak == 0  # one day late
+    assert features_at("2022-09-02").latest_on_time_streak == 6  # early is in time
+    assert features_at("2024-09-02").latest_on_time_streak == 0
+
+
+def test_of_payments_known_on_one_day_that_of_the_newest_invoice_is_the_latest(features_at):
+    """
+    invoice | issued_on  | due_on     | amount
+    A1      | 2024-03-01 | 2024-04-30 | 100
+    B2      | 2024-02-01 | 2024-03-01 | 100
+
+    settled_on | invoice | amount
+    2024-03-31 | A1      | 100
+    2024-03-31 | B2      | 100
+    """
+    assert features_at("2024-04-01").latest_on_time_streak == 1  # A1 in time, before it B2 late
+
+
+def test_a_late_payment_that_bounced_does_not_break_the_streak_until_it_is_paid(features_at):
+    """
+    invoice | issued_on  | due_on     | amount
+    F1      | 2024-02-01 | 2024-03-01 | 100
+    F2      | 2024-02-01 | 2024-03-01 | 100
+
+    settled_on | kind     | invoice | amount
+    2024-03-01 | payment  | F1      | 100
+    2024-03-05 | payment  | F2      | 100
+    2024-03-08 | reversal | F2      | 100
+    2024-03-21 | payment  | F2      | 100
+    """
+    assert features_at("2024-03-06").latest_on_time_streak == 0
+    assert features_at("2024-03-09").latest_on_time_streak == 1
+    assert features_at("2024-03-22").latest_on_time_streak == 0
 
 
 def test_a_settlement_weighs_half_as_much_every_90_days(features_at):
