@@ -197,6 +197,30 @@ def covers_table(rng: Generator, clerk: Clerk, customers: Customers, life: Life)
     return clerk.table("insurance_covers", "A", facts)
 
 
+def limits_table(rng: Generator, clerk: Clerk, customers: Customers, life: Life) -> pd.DataFrame:
+    """Allow most customers about three months of purchases, reviewed each year they still buy.
+
+    The seller knows his own sales and nothing of stress.
+    """
+    world = clerk.world
+    monthly = customers.cents * life.orders.sum(axis=0) / (1 + life.trades.sum(axis=0))
+    years = np.arange(world.simulation.years)
+    allowed = np.flatnonzero(rng.random(customers.n) < 0.8)
+    who, year = np.tile(allowed, len(years)), np.repeat(years, len(allowed))
+    month = customers.joined[who] + 12 * year
+    kept = month < world.months
+    who, month = who[kept], month[kept]
+    kept = life.trades[month, who]
+    who, month = who[kept], month[kept]
+    cents = 3 * monthly[who] * np.exp(rng.normal(0, 0.25, len(who)))
+    facts = {
+        "customer_id": clerk.customer_ids.take(who),
+        "decided_on": world.month_starts[month],
+        "amount_cents": np.ceil(cents / 100_000).astype("int64") * 100_000,
+    }
+    return clerk.table("credit_limits", "L", facts)
+
+
 def insolvencies_table(rng: Generator, clerk: Clerk, life: Life) -> pd.DataFrame:
     """Publish the judgments; a third of the rescues ends in a liquidation within a year or so."""
     failed = np.flatnonzero(life.failed_on < NEVER)

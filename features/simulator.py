@@ -143,7 +143,7 @@ def simulate(simulation: Simulation = Simulation()) -> Simulated:
     >>> sorted(simulated.tables)[:3]
     ['customers', 'disputes', 'financial_statements']
     """
-    rng = np.random.default_rng(simulation.seed).spawn(10)  # one stream a step
+    rng = np.random.default_rng(simulation.seed).spawn(11)  # one stream a step
     world = World.of(simulation)
     customers = trade.draw_customers(rng[0], world)
     life = trade.live(rng[1], world, customers)
@@ -156,6 +156,7 @@ def simulate(simulation: Simulation = Simulation()) -> Simulated:
         "customers": books.customers_table(clerk, customers),
         **books.sales_tables(clerk, bills, disputes, flows),
         "insurance_covers": books.covers_table(rng[7], clerk, customers, life),
+        "credit_limits": books.limits_table(rng[10], clerk, customers, life),
         "insolvency_events": books.insolvencies_table(rng[8], clerk, life),
         "financial_statements": books.statements_table(rng[9], clerk, customers, life),
     }

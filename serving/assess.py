@@ -25,6 +25,7 @@ from features.history import History
 from features.history import build as build_history
 from features.ledger import LedgerError
 from features.store import Store
+from features.versions import current
 from models.bundle import BundleError
 from models.policy import Order, Policy, PolicyError, decide
 from models.workspace import Workspace
@@ -148,25 +149,26 @@ class Assessor:
         speaking = self._current()
         now = self._clock()
         as_of = _day(now) + 1  # exclusive: what was recorded today counts
-        observed_from = int(self._store.ledger.observed_from)  # an import may bring older facts
-        sequence = self._store.sequence()
-        facts = self._store.read(customer_id, known_at=_microseconds(now), sequence=sequence)
+        sequence, ledger, facts = self._store.snapshot(customer_id, _microseconds(now))
         if facts["customers"]["customer_id"].size == 0:
             raise UnknownCustomer("The ledger does not know this customer: import it first.")
-        history = build_history(facts, observed_from)
-        asked = order or _usual_order(history, as_of, speaking.policy)
+        peers = self._store.peers(sequence)
+        history = build_history(facts, ledger.observed_from, peers)
+        standing = current(facts)  # as thought of now; the features know what was thought before
+        books = history if standing is facts else build_history(standing, ledger.observed_from)
+        asked = order or _usual_order(books, as_of, speaking.policy)
         spine = _planned(history, customer_id, asked, as_of)
         row = build(history, spine)[0]
-        in_default = is_in_default(history, speaking.policy, as_of)
+        in_default = is_in_default(books, speaking.policy, as_of)
         views = consult(speaking, row, asked, self._ledger.currency, in_default=in_default)
-        situation, cover = describe(facts, history, as_of)
+        situation, cover = describe(standing, books, as_of)
         decision = decide(asked, situation, views.risk, speaking.policy)
         answer = compose(
             str(uuid7()),
             as_of,
             now,
             self._ledger.currency,
-            facts,
+            standing,
             asked,
             situation,
             cover,
@@ -179,7 +181,7 @@ class Assessor:
             "ledger_id": self._ledger.id,
             "sequence": sequence,
             "known_at_microseconds": _microseconds(now),
-            "observed_from": observed_from,
+            "observed_from": ledger.observed_from,
             "features": [value.hex() for value in row.tolist()],
         }
         body = to_bytes({"schema": SCHEMA_VERSION, "answer": answer, "evidence": evidence})
@@ -242,7 +244,7 @@ def _open_assessor() -> Assessor:
     today = os.environ.get("ENCOURS_TODAY")
     try:
         clock = _utc_now if today is None else _end_of(date.fromisoformat(today))
-        if not workspace.facts.exists():  # opening it would make it
+        if not workspace.has_facts():  # opening it would make it
             raise LedgerError("there is no ledger here yet: run `encours import` first")
         store = Store(workspace.facts_url)
     except (LedgerError, OSError, ValueError) as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import hypothesis
 import pysqlite3
 import pytest
 
@@ -24,6 +25,8 @@ from training.promote import promote
 from training.tracking import Tracking
 from training.train import Books, Trained, train_default, train_late
 
+hypothesis.settings.register_profile("encours", deadline=None)  # machines are slow at times
+hypothesis.settings.load_profile("encours")
 ROOT = Path(__file__).parents[1]
 POLICY = ROOT / "models" / "policy.yaml"
 LEDGER_ENDS_ON = date(2025, 6, 30)
@@ -51,7 +54,7 @@ def trained(simulated, tmp_path_factory) -> Workspace:
     with pysqlite3.connect(workspace.facts) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # copies take the one file
     ledger = store.ledger
-    history = build(store.read(), ledger.observed_from)
+    history = build(store.read(versions=True), ledger.observed_from)
     books = Books(ledger.id, store.data_sha256(), history, store.last_day() + 1)
     quick = Settings(most_rounds=25, pairs_per_row=2)
     tracking = Tracking(workspace.mlflow_url, workspace.mlflow_artifacts)

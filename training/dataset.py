@@ -161,8 +161,8 @@ def late_dataset(history: History) -> Dataset:
     spine = invoice_spine(history)
 
     def outcomes(rows: Index, term_days: NDArray[np.int32], cutoff: int) -> Outcomes:
-        days_late = targets.days_late_known_at(history, cutoff)
-        return targets.late(days_late[rows], spine.due_on[rows], term_days, cutoff)
+        days_late = targets.days_late_known_at(history, cutoff)[spine.invoice[rows]]
+        return targets.late(days_late, spine.due_on[rows], term_days, cutoff)
 
     return Dataset(
         LATE,
@@ -170,7 +170,7 @@ def late_dataset(history: History) -> Dataset:
         build(history, spine),
         spine.customer,
         spine.as_of,
-        history.invoices.known_on,
+        history.invoices.known_on[spine.invoice],
         outcomes,
     )
 
@@ -213,7 +213,8 @@ def _months(first: int, end: int) -> Days:
 def _is_active(history: History, customer: Index, as_of: Days) -> NDArray[np.bool_]:
     """Tell who had an invoice that became known in the year before `as_of`."""
     far = np.int64(1) << 32
-    known = history.invoice_customer * far + history.invoices.known_on
+    current = history.current
+    known = history.invoice_customer[current] * far + history.invoices.known_on[current]
     until = np.searchsorted(known, customer * far + as_of)
     since = np.searchsorted(known, customer * far + as_of - targets.ACTIVE_DAYS)
     return until > since

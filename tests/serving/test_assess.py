@@ -265,10 +265,10 @@ def test_the_evidence_gives_the_same_features_again_after_a_later_import(seller,
     body = Record(seller.record_url).find(answer["id"]).body
     evidence = json.loads(body)["evidence"]
     add(seller, "customer | due_on | settled_on | amount\nC-00001 | 2025-03-01 | 2025-06-01 | 900")
-    facts = Store(seller.facts_url).read(
-        "C-00001", evidence["known_at_microseconds"], evidence["sequence"]
-    )
-    history = build_history(facts, evidence["observed_from"])
+    store, sequence = Store(seller.facts_url), evidence["sequence"]
+    known_at = evidence["known_at_microseconds"]
+    facts = store.read("C-00001", known_at, sequence, versions=True)
+    history = build_history(facts, evidence["observed_from"], store.peers(sequence))
     one = np.array([AS_OF], np.int32)
     none = np.array([-1])
     cents = np.array([ORDER.amount_cents])
