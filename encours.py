@@ -17,6 +17,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from features.importers.tabular import Imported
+    from features.shards import Asked
     from features.store import Appended, Store
+    from features.workers import Run
     from models.metrics import Quality
     from models.policy import Order
     from models.workspace import Workspace
@@ -60,6 +63,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+features_app = typer.Typer(help="Describe customers and invoices in bulk.", no_args_is_help=True)
+app.add_typer(features_app, name="features")
 console = Console(markup=False, highlight=False)
 
 
@@ -70,7 +75,14 @@ def _date(text: str) -> date:
         raise typer.BadParameter(f"{text!r} is not a date written YYYY-MM-DD") from None
 
 
-Mapping = Annotated[Path, typer.Option("--mapping", "-m", help="YAML file: how to read it.")]
+Mapping = Annotated[
+    Path | None,
+    typer.Option("--mapping", "-m", help="YAML file: how to read it. A FEC needs none."),
+]
+Terms = Annotated[
+    Path | None,
+    typer.Option(help="YAML file: the payment terms that a FEC does not hold; see docs/fec.md."),
+]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 Today = Annotated[
     date | None,
@@ -85,11 +97,18 @@ Today = Annotated[
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(help="CSV or Parquet file, or a folder of them.")],
-    mapping: Mapping,
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV or Parquet file, a folder of them, or a FEC (French accounts)."),
+    ],
+    mapping: Mapping = None,
+    terms: Terms = None,
 ) -> None:
-    """Check a ledger file, keep what is new, put bad rows aside, and say what it holds."""
-    _import(_workspace(), file, mapping)
+    """Check a ledger file, keep what is new, put bad rows aside, and say what it holds.
+
+    A row that changed since an earlier import supersedes it; what was known before stays readable.
+    """
+    _import(_workspace(), file, mapping, terms)
 
 
 @app.command()
@@ -198,18 +217,20 @@ def run(
     ledger: Annotated[
         Path | None, typer.Option(help="Your own file; without it, a simulated ledger.")
     ] = None,
-    mapping: Annotated[Path | None, typer.Option(help="How to read it.")] = None,
+    mapping: Mapping = None,
     port: Port = 3000,
     today: Today = None,
 ) -> None:
     """Prepare everything on first use (import, train, promote), then serve and show an answer."""
     from models.workspace import Workspace
 
-    if (ledger is None) != (mapping is None):
-        _stop("give both a ledger and its mapping, or neither")
+    if ledger is None and mapping is not None:
+        _stop("a mapping says how to read a ledger: give --ledger too")
+    if ledger is not None and mapping is None:
+        _require_fec(ledger)
     workspace = Workspace.from_environment()
     if ledger is not None and "ENCOURS_HOME" not in os.environ:
-        workspace = Workspace(workspace.home.with_name(ledger.stem))
+        workspace = replace(workspace, home=workspace.home.with_name(ledger.stem))
     if not workspace.champions.exists():
         _prepare(workspace, ledger, mapping)
     elif ledger is not None:
@@ -221,6 +242,115 @@ def run(
         raise typer.Exit(service.wait())
 
 
+@features_app.command("build")
+def build_features(
+    out: Annotated[Path, typer.Option(help="Folder for the Parquet files, missing or empty.")],
+    spine: Annotated[
+        str,
+        typer.Option(
+            help="Rows to describe: monthly (each customer, on the first of each month), invoices "
+            "(each on its issue date), or a CSV or Parquet FILE with customer_id and as_of "
+            "(YYYY-MM-DD; what was known before that day counts), and for invoices amount_cents "
+            "and due_on.",
+            metavar="monthly|invoices|FILE",
+        ),
+    ] = "monthly",
+    first: Annotated[
+        date | None,
+        typer.Option(
+            "--from",
+            parser=_date,
+            metavar="YYYY-MM-DD",
+            help="First date to describe; by default the ledger's first.",
+        ),
+    ] = None,
+    last: Annotated[
+        date | None,
+        typer.Option(
+            "--to",
+            parser=_date,
+            metavar="YYYY-MM-DD",
+            help="Last date to describe; by default the day after the ledger's last.",
+        ),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, max=256, help="On this machine.")] = 1,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Dask scheduler, as tcp://10.0.0.5:8786. Its workers run the same version of this "
+            "project, reach the ledger's database and share the folder --out.",
+        ),
+    ] = None,
+    shard_invoices: Annotated[
+        int, typer.Option(min=1, help="About how many invoices a file covers; bounds the memory.")
+    ] = 250_000,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier build in that folder.")
+    ] = False,
+) -> None:
+    """Write every feature for many customers and dates, as Parquet: one file a shard of customers.
+
+    A missing feature is null. _manifest.json, written last, says which ledger, import and features
+    these are, with the SHA-256 of each file.
+    """
+    from features.shards import build_shards
+
+    asked = _asked(spine, first, last)
+    store = _ledger_here(_workspace())
+    if store is None:
+        _stop("there is no ledger here yet: run `encours import` first")
+    begun = time.monotonic()
+    with _workers(processes, cluster) as run, _bar("features") as progress:
+        built = build_shards(
+            _workspace().facts_url,
+            out.resolve(),
+            asked,
+            run,
+            invoices_a_shard=shard_invoices,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if built.rows_of_unknown_customers:
+        _say(f"{built.rows_of_unknown_customers:,} rows name customers that the ledger lacks")
+    _say(
+        f"{out}: {built.rows:,} rows x {built.features} features in {built.files:,} "
+        f"{'file' if built.files == 1 else 'files'}, {built.bytes / 1e6:,.1f} MB, "
+        f"{time.monotonic() - begun:.1f} s"
+    )
+
+
+def _asked(spine: str, first: date | None, last: date | None) -> Asked:
+    from features.shards import Asked
+
+    if first is not None and last is not None and first > last:
+        _stop("--from lies after --to")
+    if spine in ("monthly", "invoices"):
+        from_day, to_day = (None if day is None else _days(day) for day in (first, last))
+        return Asked(spine, from_day, to_day)
+    if first is not None or last is not None:
+        _stop("a spine file says its own dates: leave out --from and --to")
+    if not Path(spine).is_file():
+        _stop(f"--spine must be monthly, invoices or a file, and {spine} is none of them")
+    return Asked("file", file=Path(spine))
+
+
+@contextmanager
+def _workers(processes: int, cluster: str | None) -> Iterator[Run]:
+    from features import workers
+
+    if cluster is not None and processes > 1:
+        _stop("give either --processes or --cluster")
+    if cluster is not None:
+        with workers.cluster(cluster) as run:
+            yield run
+    elif processes > 1:
+        with workers.processes(processes) as run:
+            yield run
+    else:
+        yield workers.here
+
+
 def _workspace() -> Workspace:
     from models.workspace import Workspace
 
@@ -230,7 +360,7 @@ def _workspace() -> Workspace:
 def _prepare(workspace: Workspace, ledger: Path | None, mapping: Path | None) -> None:
     _say(f"First use: preparing {workspace.home}")
     store = _ledger_here(workspace)
-    if ledger is not None and mapping is not None:
+    if ledger is not None:
         _import(workspace, ledger, mapping)
     elif store is None or store.sequence() == 0:  # else an earlier first use was interrupted
         simulate(workspace.home / "simulated")
@@ -239,22 +369,56 @@ def _prepare(workspace: Workspace, ledger: Path | None, mapping: Path | None) ->
     _promote(workspace)
 
 
-def _import(workspace: Workspace, file: Path, mapping: Path) -> None:
-    from features.importers.mapping import load_mapping
-    from features.importers.tabular import read
+def _import(
+    workspace: Workspace, file: Path, mapping: Path | None, terms: Path | None = None
+) -> None:
     from features.store import Source, Store
 
-    how = load_mapping(mapping)
     store = _ledger_here(workspace)
     with _bar(f"reading {file.name}") as progress:
-        imported = read(file, how, store.known() if store else None, progress)
+        imported, currency = _read(file, mapping, terms, store, progress)
     with console.status("storing"):
-        store = store or Store(workspace.facts_url, how.currency)
-        appended = store.append(imported.ledger, Source(imported.sources, _sha256(mapping)))
+        store = store or Store(workspace.facts_url, currency)
+        how = mapping or terms
+        source = Source(imported.sources, "" if how is None else _sha256(how))
+        appended = store.append(imported.ledger, source)
     rejects = _write_rejects(workspace, appended, imported.rejects)
-    _print_summary(imported, appended, how.currency)
+    _print_summary(imported, appended, currency)
     if rejects is not None:
         _say(f"Rows put aside are in {rejects}")
+
+
+def _read(
+    file: Path,
+    mapping: Path | None,
+    terms: Path | None,
+    store: Store | None,
+    progress: Callable[[int, int], None],
+) -> tuple[Imported, str]:
+    """Read a file by its mapping or, without one, as a FEC; return it with its currency."""
+    from features.importers import fec
+    from features.importers.mapping import load_mapping
+    from features.importers.tabular import read
+
+    if mapping is not None:
+        if terms is not None:
+            _stop("--terms are for a FEC; a mapping says itself where due dates come from")
+        how = load_mapping(mapping)
+        return read(file, how, store.known_of if store else None, progress), how.currency
+    _require_fec(file)
+    given = None if terms is None else fec.load_terms(terms)
+    imported = fec.read(file, given, store.known() if store else None, progress)
+    return imported, imported.ledger.currency
+
+
+def _require_fec(file: Path) -> None:
+    """Stop when a file that comes without a mapping needs one."""
+    from features.importers import fec
+
+    if not file.exists():
+        _stop(f"{file} does not exist")
+    if file.is_dir() or not fec.is_fec(file):
+        _stop(f"{file} is no FEC: say how to read it with --mapping (examples are in mappings/)")
 
 
 def _ledger_here(workspace: Workspace) -> Store | None:
@@ -263,7 +427,7 @@ def _ledger_here(workspace: Workspace) -> Store | None:
     from features.store import Store
 
     try:
-        return Store(workspace.facts_url) if workspace.facts.exists() else None
+        return Store(workspace.facts_url) if workspace.has_facts() else None
     except LedgerError:  # an import was cut short before it wrote anything
         return None
 
@@ -286,6 +450,7 @@ def _write_rejects(workspace: Workspace, appended: Appended, rejects: pd.DataFra
 
 
 def _print_summary(imported: Imported, appended: Appended, currency: str) -> None:
+    from features.importers.fec import FecImported
     from features.importers.tabular import summary
 
     found = summary(imported)
@@ -295,6 +460,8 @@ def _print_summary(imported: Imported, appended: Appended, currency: str) -> Non
         there = appended.already_there[name]
         known = f" ({there:,} already there)" if there else ""
         table.add_row(f"{name.replace('_', ' ')} added", f"{appended.added[name]:,}{known}")
+        if corrected := appended.superseded[name]:
+            table.add_row(f"{name.replace('_', ' ')} corrected", f"{corrected:,}")
     waiting = sum(account.not_settled for account in imported.accounts.values())
     if waiting:
         table.add_row("invoices not settled yet", f"{waiting:,}")
@@ -306,6 +473,9 @@ def _print_summary(imported: Imported, appended: Appended, currency: str) -> Non
     table.add_row("exposure", f"{found.exposure_cents / 100:,.2f} {currency}")
     late = "nothing settled" if found.late_rate is None else f"{found.late_rate:.1%} of invoices"
     table.add_row("paid late", late)
+    if isinstance(imported, FecImported):
+        for label, text in imported.verdict.rows():
+            table.add_row(label, text)
     for assumption in found.assumptions:
         table.add_row("assumed", assumption)
     if found.absent:
@@ -335,7 +505,7 @@ def _train(workspace: Workspace, cutoff: date | None) -> None:
     with _stages() as progress:
         progress("reading facts")
         described = store.ledger
-        history = build(store.read(), described.observed_from)
+        history = build(store.read(versions=True), described.observed_from)
         books = Books(described.id, store.data_sha256(), history, last_day + 1)
         tracking = _tracking(workspace)
         for fit in (train_late, train_default):

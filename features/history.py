@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.compiled import njit
@@ -23,7 +25,16 @@ from features.fallen_due import FADED_DAYS
 from features.ledger import INSOLVENCY_KINDS, SETTLEMENT_KINDS, TABLES, Ledger, empty_table
 from features.peers import Group, Own, PeerDays, add_up, gather
 from features.relation import is_beyond_law
-from features.settlement import NOTHING, PAYMENT, REVERSAL, UNALLOCATED, Cash, Steps, allocate
+from features.settlement import (
+    NOTHING,
+    PAYMENT,
+    REVERSAL,
+    UNALLOCATED,
+    Cash,
+    Steps,
+    allocate,
+    joined,
+)
 from features.versions import FOREVER, MICROSECONDS_A_DAY, Rows, Views, lay_out, views
 
 __all__ = ["FOREVER", "MICROSECONDS_A_DAY", "NEVER", "Facts", "History", "build", "facts_of"]
@@ -35,6 +46,7 @@ Facts = dict[str, Rows]
 """Columns by table: dates as days, instants as microseconds, text as objects; sorted by key."""
 
 NEVER = np.iinfo(np.int32).max
+FEW = 2_000
 HELD = -2  # cash that names an invoice we do not know yet
 FIGURES = (
     "revenue_cents",
@@ -282,13 +294,14 @@ def build(facts: Facts, observed_from: int | None = None, peers: PeerDays | None
 
     order, issue_known_on = _invoice_order(rows["invoices"], view["invoices"])
     own_rows = {column: values[order] for column, values in rows["invoices"].items()}
-    view_of_invoice = view["invoices"][order]
+    view_of_invoice, known = view["invoices"][order], issue_known_on[order]
     named_in = {
         name: (rows[name]["invoice_id"], view[name]) for name in ("settlements", "disputes")
     }
-    place = _places(own_rows["invoice_id"], view_of_invoice, named_in)
+    invoice_id = own_rows["invoice_id"]
+    number = np.arange(known.size) if seen_as.are_single else first_places(invoice_id, invoice_id)
+    place = _places(invoice_id, view_of_invoice, number, named_in)
     start = np.searchsorted(view_of_invoice, np.arange(n_views + 1))
-    known = issue_known_on[order]
     cash = _cash(rows["settlements"], view["settlements"], place["settlements"])
     steps = allocate(start, known, own_rows["amount_cents"], cash)
     disputes = _disputes(rows["disputes"], place["disputes"])
@@ -364,34 +377,48 @@ def _coded(names: list[Any], times: Index, code: dict[Any, int]) -> Index:
 def _invoice_order(rows: Rows, view: Index) -> tuple[Index, Days]:
     """Sort invoices by view, day known, then the oldest first; rows come sorted by identifier."""
     known = known_on(rows, "issued_on")
-    return np.lexsort((rows["due_on"], rows["issued_on"], known, view)), known
+    of_view, oldest_first = joined(view, known), joined(rows["issued_on"], rows["due_on"])
+    return np.lexsort((oldest_first, of_view)), known
 
 
 def _places(
     invoice_id: NDArray[np.object_],
     view: Index,
+    number: Index,
     named_in: dict[str, tuple[NDArray[np.object_], Index]],
 ) -> dict[str, Index]:
     """Place among the invoices of the one each row names, in the row's own view.
 
+    `number` is the same for the same invoice in several views: where it first stands.
     ``UNALLOCATED`` for a row that names none, ``HELD`` for one that names an unknown invoice.
     """
-    code: dict[Any, int] = {i: place for place, i in enumerate(invoice_id.tolist())}
-    invoice = np.arange(invoice_id.size)
-    if len(code) < invoice_id.size:  # the same invoice in several views
-        invoice = np.array([code[i] for i in invoice_id.tolist()], np.int64)
-    code[None] = UNALLOCATED
-    n_codes = invoice_id.size
-    key = view * n_codes + invoice
-    order = np.argsort(key)
+    n = invoice_id.size
+    key = view * n + number
+    order = np.argsort(key, kind="stable")
     ordered = key[order]
     places = {}
     for name, (identifiers, view_of_row) in named_in.items():
-        place = _coded(*_runs(identifiers), code)
+        place = first_places(identifiers, invoice_id)
         named = place >= 0
-        found = np.searchsorted(ordered, view_of_row[named] * n_codes + place[named])
-        place[named] = order[found]
+        place[named] = order[np.searchsorted(ordered, view_of_row[named] * n + place[named])]
+        place[~named & (identifiers != None)] = HELD  # noqa: E711 (element by element)
         places[name] = place
+    return places
+
+
+def first_places(identifiers: NDArray[np.object_], among: NDArray[np.object_]) -> Index:
+    """Find where each identifier first stands; ``UNALLOCATED`` for none.
+
+    Arrow looks many up three times faster than a dict, which serves one customer ten times faster.
+    """
+    if among.size <= FEW:
+        place: dict[Any, int] = {}
+        for i, identifier in enumerate(among):
+            place.setdefault(identifier, i)
+        return np.array([place.get(i, UNALLOCATED) for i in identifiers], np.int64)
+    texts, where = (pa.array(values, pa.string()) for values in (identifiers, among))
+    found = pc.index_in(texts, value_set=where, skip_nulls=True)
+    places: Index = found.fill_null(UNALLOCATED).to_numpy().astype(np.int64)
     return places
 
 

@@ -10,7 +10,7 @@ date and nothing else: a payment recorded late, or an invoice re-opened later, c
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -219,12 +219,9 @@ def allocate(
     known_on[named] = np.maximum(known_on[named], invoice_known_on[cash.invoice[named]])
     # On one day: money for a named invoice, money for none, reversals; then by what is in the row,
     # so that neither the order of the file nor the numbers of the lines can change a step.
-    order = np.lexsort(
-        (
-            *(cash.cents, cash.paid_on, cash.invoice, cash.kind),
-            *(~named, cash.kind == REVERSAL, known_on, cash.customer),
-        )
-    )
+    day = joined(cash.customer, known_on)
+    turn = (cash.kind == REVERSAL) * 8 + ~named * 4 + cash.kind
+    order = np.lexsort((cash.cents, joined(cash.invoice, cash.paid_on), turn, day))
     cash = Cash._make(column[order] for column in cash._replace(known_on=known_on))
     cash_start = np.searchsorted(cash.customer, np.arange(invoice_start.size))
     steps, n = _play(
@@ -234,6 +231,12 @@ def allocate(
     steps = Steps._make(column[:n][by_invoice] for column in steps)
     _close(steps)
     return steps
+
+
+def joined(high: NDArray[Any], low: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Join two columns into one that sorts like both; `low` ≥ 0."""
+    key: NDArray[np.int64] = high.astype(np.int64) << 32 | low
+    return key
 
 
 @njit

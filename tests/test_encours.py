@@ -20,7 +20,7 @@ import pytest
 import typer
 
 import encours
-from features.store import Store
+from features.store import Store, sqlite_url
 from models.workspace import Workspace
 from training.fit import Settings
 
@@ -257,15 +257,52 @@ def test_invoices_of_unknown_customers_are_put_aside(run, home, tmp_path, simula
     assert sum(added(ran).values()) + len(aside) == lines
 
 
-def test_a_line_that_says_otherwise_later_is_put_aside(run, home, tmp_path):
+def test_a_line_that_says_otherwise_later_supersedes(run, home, tmp_path):
     run("import", *_with_mapping(written(tmp_path, GOOD)))
+    before = Store(sqlite_url(home / "facts.db")).sequence()
     changed = [GOOD[0].replace("100.00", "999.00"), "F-8,Alba,nonsense,2024-01-01,5,"]
     ran = run("import", *_with_mapping(written(tmp_path, changed)))
     assert ran.code == 0
-    aside = {(row["table"], row["reason"]): row for row in put_aside(home, 2)}
-    assert ("invoices", "already_there_with_other_content") in aside
-    assert aside["invoices", "bad_date"]["line"] == "3"
+    assert re.search(r"invoices corrected +│ 1 ", ran.out)
     assert added(ran)["invoices"] == 0
+    aside = {(row["table"], row["reason"]): row for row in put_aside(home, 2)}
+    assert aside["invoices", "bad_date"]["line"] == "3"
+    store = Store(sqlite_url(home / "facts.db"))
+    assert 99_900 in store.read()["invoices"]["amount_cents"]
+    then = store.read(sequence=before)["invoices"]["amount_cents"]
+    assert 10_000 in then
+    assert 99_900 not in then
+
+
+FEC = """
+JournalCode|JournalLib|EcritureNum|EcritureDate|CompteNum|CompteLib|CompAuxNum|CompAuxLib|PieceRef|PieceDate|EcritureLib|Debit|Credit|EcritureLet|DateLet|ValidDate|Montantdevise|Idevise
+VE|Ventes|1|20240115|411000|Clients|C-17|Morel|F-9|20240115|Facture|120,00|0,00|A||||
+VE|Ventes|1|20240115|707000|Ventes|||F-9|20240115|Facture|0,00|120,00|||||
+BQ|Banque|2|20240220|512000|Banque|||R-1|20240220|Virement|120,00|0,00|||||
+BQ|Banque|2|20240220|411000|Clients|C-17|Morel|R-1|20240220|Virement|0,00|120,00|A||||
+""".lstrip()
+
+
+def test_a_fec_needs_no_mapping_and_says_what_it_could_not_tell(run, home, tmp_path):
+    file = tmp_path / "123456782FEC20241231.txt"
+    file.write_text(FEC)
+    ran = run("import", file)
+    assert ran.code == 0
+    assert added(ran) == {"customers": 1, "invoices": 1, "settlements": 1}
+    assert "settled by lettering" in ran.out
+    assert "due by default terms" in ran.out
+    terms = tmp_path / "terms.yaml"
+    terms.write_text('terms:\n  customers:\n    "C-17": 45 days end of month\n')
+    again = run("import", file, "--terms", terms)
+    assert re.search(r"invoices corrected +│ 1 ", again.out)
+
+
+def test_a_broken_fec_is_refused_with_its_lines(run, tmp_path):
+    file = tmp_path / "fec.txt"
+    file.write_text(FEC.replace("120,00|0,00|A", "121,00|0,00|A"))
+    said = refused(run("import", file))
+    assert "line" in said
+    assert "Morel" not in said
 
 
 def test_a_file_of_bad_lines_only_is_summed_up_too(run, home, tmp_path):
@@ -346,7 +383,10 @@ def test_a_ledger_has_one_currency(run, tmp_path):
         (["train"], "run `encours import` first"),
         (["promote"], "run `encours train`"),
         (["assess", "C-1"], "run `encours import` first"),
-        (["run", "--ledger", "x.csv"], "both a ledger and its mapping"),
+        (["run", "--ledger", "x.csv"], "x.csv does not exist"),
+        (["run", "--ledger", str(PARQUET)], "is no FEC: say how to read it with --mapping"),
+        (["run", "--mapping", "x.yaml"], "give --ledger too"),
+        (["import", str(PARQUET)], "is no FEC: say how to read it with --mapping"),
     ],
 )
 def test_each_command_says_which_comes_first_and_stands_in_no_ones_way(

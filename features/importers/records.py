@@ -14,13 +14,14 @@ import re
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -28,6 +29,7 @@ from features.importers.formats import Format
 from features.ledger import LedgerError
 
 RECORDS_A_BATCH = 65_536
+LONGEST_LINE = 131_072  # a longer field is broken for the csv module
 SEPARATORS = (",", ";", "\t", "|")
 NOT_TEXT = {b"PAR1": "a Parquet", b"PK\x03\x04": "an Excel or zip", b"\x1f\x8b": "a gzip"}
 NOT_SHOWN = "not shown: they may be data, if the header is missing"
@@ -54,6 +56,7 @@ class Records:
     whole: pa.Table
     lines: NDArray[np.int64]
     broken: list[Broken]
+    parsed: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def count(self) -> int:
@@ -114,6 +117,8 @@ def _read_csv(
     header = next((fields for _, fields in records if fields != []), None)
     names = _names(header or [])
     _check_columns(names, needed, "".join(feed.taken))
+    if is_utf8 and (table := _read_plain(data, names, style.separator)) is not None:
+        return table, range(2, len(table) + 2), []
     lines: list[int] = []
     broken: list[Broken] = []
 
@@ -133,6 +138,24 @@ def _read_csv(
         advance(raw.tell())
     schema = pa.schema([(name, pa.string()) for name in names])
     return pa.Table.from_batches(batches, schema), lines, broken
+
+
+def _read_plain(data: bytes, names: list[str], separator: str) -> pa.Table | None:
+    """Read a file where every line is a record, many times faster; ``None`` for any other."""
+    ends = data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    if any(odd in ends for odd in (b'"', b"\r", b"\n\n")) or ends.startswith(b"\n"):
+        return None
+    try:
+        return pa.csv.read_csv(
+            pa.BufferReader(ends),
+            pa.csv.ReadOptions(column_names=names, skip_rows=1, block_size=LONGEST_LINE // 2),
+            pa.csv.ParseOptions(delimiter=separator, quote_char=False),
+            pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowException:  # a line with too few fields, or too long, or bytes that are no text
+        return None
 
 
 class _Feed:

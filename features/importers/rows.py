@@ -102,12 +102,20 @@ def _evaluate(
 
 
 def _read(records: Records, expression: Expression, kind: Kind, mapping: Mapping) -> Parsed:
+    """Read a column as `kind`; one that several tables read, once."""
+    place = (expression.name, kind)
+    if expression.constant is None and place in records.parsed:
+        values, bad = records.parsed[place]
+        return values, dict(bad)
     column = _column(records, expression)
     try:
-        return parse(column, kind, mapping.format)
+        values, bad = parse(column, kind, mapping.format)
     except pa.ArrowException as error:
         what = f"column {expression.name!r} of type {column.type}"
         raise LedgerError(f"{records.file}: {what} cannot be read as {kind}") from error
+    if expression.constant is None:
+        records.parsed[place] = values, dict(bad)
+    return values, bad
 
 
 def _column(records: Records, expression: Expression) -> pa.ChunkedArray:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -40,6 +40,7 @@ __all__ = [
 REJECT_COLUMNS = ["table", "file", "line", "column", "reason", "row"]
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
+LookUp = Callable[[Collection[str], Collection[str]], Known]  # of these customers and invoices
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,10 @@ class Imported:
 
 
 def read(
-    source: Path, mapping: Mapping, known: Known | None = None, progress: Progress | None = None
+    source: Path,
+    mapping: Mapping,
+    known: Known | LookUp | None = None,
+    progress: Progress | None = None,
 ) -> Imported:
     """Import a file, or a folder whose files the mapping names.
 
@@ -95,8 +99,9 @@ def read(
         File; or folder, when the sections of `mapping` have a ``file``.
     mapping : Mapping
         See :func:`load_mapping`.
-    known : Known, optional
-        Customers and invoices that earlier imports brought.
+    known : Known or callable, optional
+        Customers and invoices that earlier imports brought; or a function that gives those of
+        them that the file names, as :meth:`features.store.Store.known_of` does.
     progress : callable, optional
         Told the bytes done and their total, now and then.
 
@@ -105,10 +110,9 @@ def read(
     LedgerError
         If a file as a whole cannot be read; bad rows are among the rejects instead.
     """
-    known = known or Known()
     paths = _paths(source, mapping)
     files = _read_files(paths, mapping, progress or (lambda done, total: None))
-    rows = _fill_tables(paths, files, mapping, known)
+    rows, known = _fill_tables(paths, files, mapping, known)
     ledger, broken = check({t: rows[t].good for t in rows}, mapping.currency, known)
     rejects, accounts = [], {}
     for table, (_, faults, n_aside) in rows.items():
@@ -165,19 +169,31 @@ def _read_files(
 
 
 def _fill_tables(
-    paths: dict[str, Path], files: dict[Path, Records], mapping: Mapping, known: Known
-) -> dict[str, Rows]:
+    paths: dict[str, Path],
+    files: dict[Path, Records],
+    mapping: Mapping,
+    known: Known | LookUp | None,
+) -> tuple[dict[str, Rows], Known]:
     """Fill each table from its file, and name the debtors that only its invoices know."""
     readers = Counter(paths.values())
-    tables: dict[str, Rows] = {}
-    for table, path in paths.items():
-        section = mapping.tables[table]
-        rows = fill(section, files[path], mapping, shares=readers[path] > 1)
-        if "customer_id" not in section.columns:
+    tables = {
+        table: fill(mapping.tables[table], files[path], mapping, shares=readers[path] > 1)
+        for table, path in paths.items()
+    }
+    if known is not None and not isinstance(known, Known):
+        known = known(*(_named(tables, key) for key in ("customer_id", "invoice_id")))
+    known = known or Known()
+    for table in paths:
+        if "customer_id" not in mapping.tables[table].columns:
             invoices = tables["invoices"].good if "invoices" in tables else None
-            rows = name_debtors(rows, invoices, known)
-        tables[table] = rows
-    return tables
+            tables[table] = name_debtors(tables[table], invoices, known)
+    return tables, known
+
+
+def _named(tables: dict[str, Rows], key: str) -> list[str]:
+    """Gather the customers or the invoices that a file names."""
+    columns = [rows.good[key].dropna() for rows in tables.values() if key in rows.good]
+    return pd.concat(columns).unique().tolist() if columns else []
 
 
 def _rejects(table: str, records: Records, found: pd.DataFrame) -> pd.DataFrame:
