@@ -14,9 +14,8 @@ unexport ENCOURS_TODAY
 help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 10
 
-run: $(VENV)/run.done  ## serve assessments; on first use simulate, import, train (LEDGER=path MAPPING=path for your own file)
-	@$(if $(LEDGER),$(if $(MAPPING),,echo "LEDGER needs MAPPING=path, how to read it: see mappings/" >&2; exit 2))
-	@$(BIN)/encours run --port $(PORT) $(if $(LEDGER),--ledger "$(LEDGER)" --mapping "$(MAPPING)")
+run: $(VENV)/run.done  ## serve assessments; on first use simulate, import, train (LEDGER=path MAPPING=path for your own file, a FEC needs no MAPPING)
+	@$(BIN)/encours run --port $(PORT) $(if $(LEDGER),--ledger "$(LEDGER)") $(if $(MAPPING),--mapping "$(MAPPING)")
 
 test: $(VENV)/dev.done  ## run every check and test
 	@$(MAKE) --no-print-directory check
@@ -32,8 +31,8 @@ lint: $(VENV)/dev.done  ## style, and who may import whom
 types: $(VENV)/dev.done  ## mypy, strict
 	@$(BIN)/mypy
 
-bench: $(VENV)/dev.done  ## accuracy on real invoices, beside published figures
-	@$(BIN)/python -m benchmarks.accuracy
+bench: $(VENV)/dev.done  ## accuracy, speed and memory beside their targets, kept in docs/benchmarks.md (BENCH="--invoices 100000" for less)
+	@$(BIN)/python -m benchmarks.accuracy; accuracy=$$?; $(BIN)/python -m benchmarks.features $(BENCH) && exit $$accuracy
 
 docs: $(VENV)/dev.done  ## the feature dictionary page
 	@$(BIN)/python -m docs.dictionary_page

@@ -141,7 +141,7 @@ def simulate(simulation: Simulation = Simulation()) -> Simulated:
     --------
     >>> simulated = simulate(Simulation(invoices=500, seed=7))
     >>> sorted(simulated.tables)[:3]
-    ['customers', 'disputes', 'financial_statements']
+    ['credit_limits', 'customers', 'disputes']
     """
     rng = np.random.default_rng(simulation.seed).spawn(11)  # one stream a step
     world = World.of(simulation)
