@@ -727,7 +727,8 @@ def _in_words(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if hasattr(error, "orig"):  # SQLAlchemy's; its own message shows the values
-        return f"a database in {_workspace().home} cannot be used: {error.orig}"
+        where = f"in {_workspace().home} or at ENCOURS_DATABASE_URL"
+        return f"a database {where} cannot be used: {error.orig}"
     return None
 
 

@@ -100,16 +100,20 @@ class Spine(NamedTuple):
 
 
 def invoice_spine(history: History, chosen: NDArray[np.int64] | None = None) -> Spine:
-    """Describe each invoice as it was on its issue date, or only the `chosen` ones by index."""
+    """Describe each invoice on its issue date, or only the `chosen` ones by index.
+
+    Of an invoice corrected since, the first version is described: the only one known then.
+    """
     invoices = history.invoices
     index = history.current if chosen is None else chosen
+    first = history.as_first_known(index)
     return Spine(
         customer=history.invoice_customer[index],
-        as_of=invoices.issued_on[index],
+        as_of=invoices.issued_on[first],
         invoice=index,
-        amount_cents=invoices.amount_cents[index],
-        issued_on=invoices.issued_on[index],
-        due_on=invoices.due_on[index],
+        amount_cents=invoices.amount_cents[first],
+        issued_on=invoices.issued_on[first],
+        due_on=invoices.due_on[first],
     )
 
 

@@ -221,6 +221,15 @@ class History(NamedTuple):
         is_latest[self.views.latest] = True
         return np.flatnonzero(np.repeat(is_latest, np.diff(self.invoices.start)))
 
+    def as_first_known(self, invoice: Index) -> Index:
+        """Find the first version of invoices: what was known of them on their issue date."""
+        if self.views.are_single:
+            return invoice
+        is_first = np.zeros(self.views.since.size, bool)
+        is_first[self.views.start[:-1]] = True
+        first = np.flatnonzero(np.repeat(is_first, np.diff(self.invoices.start)))
+        return first[first_places(self.invoice_id[invoice], self.invoice_id[first])]
+
     def codes(self, customer_ids: Iterable[str]) -> Index:
         """Codes of customers by identifier; −1 for one without any fact."""
         code = {customer: code for code, customer in enumerate(self.customers)}

@@ -161,8 +161,9 @@ def late_dataset(history: History) -> Dataset:
     spine = invoice_spine(history)
 
     def outcomes(rows: Index, term_days: NDArray[np.int32], cutoff: int) -> Outcomes:
-        days_late = targets.days_late_known_at(history, cutoff)[spine.invoice[rows]]
-        return targets.late(days_late, spine.due_on[rows], term_days, cutoff)
+        invoice = spine.invoice[rows]
+        days_late = targets.days_late_known_at(history, cutoff)[invoice]
+        return targets.late(days_late, history.invoices.due_on[invoice], term_days, cutoff)
 
     return Dataset(
         LATE,

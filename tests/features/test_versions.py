@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from features import history
-from features.build import build, customer_spine, feature_names
+from features.build import build, customer_spine, feature_names, invoice_spine
 from features.history import FOREVER, MICROSECONDS_A_DAY, facts_of
 from features.versions import ALWAYS
 from tests.features.ledgers import day, ledger_of, read_tables
@@ -94,6 +94,18 @@ def test_two_corrections_of_a_day_make_one_view_and_of_two_days_two(facts):
         100,
         (950 - 900) + 100,
     ]
+
+
+def test_an_invoice_is_described_as_it_was_first_known_whatever_was_corrected_since(facts):
+    change = {"amount_cents": 90_000, "due_on": day("2024-06-01")}
+    known = history.build(corrected(facts, "invoices", "F1", change, "2024-05-20"))
+    spine = invoice_spine(known)
+    assert known.invoice_id[spine.invoice].tolist() == ["F1", "F2", "F3"]
+    assert spine.amount_cents.tolist() == [100_000, 20_000, 30_000]
+    assert spine.due_on.tolist() == [day(d) for d in ("2024-04-01", "2024-04-05", "2024-04-05")]
+    before = invoice_spine(history.build(facts))
+    assert build(known, spine).tobytes() == build(history.build(facts), before).tobytes()
+    assert known.invoices.amount_cents[spine.invoice[0]] == 90_000  # the outcome is of what is owed
 
 
 def test_without_corrections_nothing_is_repeated(facts):
