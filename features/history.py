@@ -359,28 +359,23 @@ def build(facts: Facts, observed_from: int | None = None, peers: PeerDays | None
 
 def _customer_codes(facts: Facts) -> tuple[NDArray[np.object_], dict[str, Index]]:
     """Give every customer of any table a code, ascending with its identifier."""
-    runs = {name: _runs(facts[name]["customer_id"]) for name in TABLES}
-    ordered = sorted(set().union(*(names for names, _ in runs.values())))
+    named = {name: facts[name]["customer_id"] for name in TABLES}
+    ordered = sorted(set().union(*(ids.tolist() for ids in named.values())))
     customers = np.empty(len(ordered), object)
     customers[:] = ordered
     code = {customer: i for i, customer in enumerate(ordered)}
-    return customers, {name: _coded(*runs[name], code) for name in TABLES}
+    return customers, {name: _coded(ids, code) for name, ids in named.items()}
 
 
-def _runs(identifiers: NDArray[np.object_]) -> tuple[list[Any], Index]:
-    """Give each identifier once for all the times it comes in a row, and how often that is."""
+def _coded(identifiers: NDArray[np.object_], code: dict[Any, int]) -> Index:
+    """Look up the codes of identifiers; of many, once for all the times one comes in a row."""
+    if identifiers.size <= FEW:
+        return np.array([code[identifier] for identifier in identifiers.tolist()], np.int64)
     begins = np.ones(identifiers.size, bool)
     begins[1:] = identifiers[1:] != identifiers[:-1]
     place = np.flatnonzero(begins)
-    ends = np.empty_like(place)
-    ends[:-1], ends[-1:] = place[1:], identifiers.size
-    return identifiers[place].tolist(), ends - place
-
-
-def _coded(names: list[Any], times: Index, code: dict[Any, int]) -> Index:
-    """Codes of identifiers given in runs; ``HELD`` for one that has none."""
-    codes = np.array([code.get(name, HELD) for name in names], np.int64)
-    return np.repeat(codes, times)
+    codes = np.array([code[identifier] for identifier in identifiers[place].tolist()], np.int64)
+    return np.repeat(codes, np.diff(place, append=identifiers.size))
 
 
 def _invoice_order(rows: Rows, view: Index) -> tuple[Index, Days]:
@@ -456,7 +451,7 @@ def _cash(rows: Rows, view: Index, invoice: Index) -> Cash:
 
 def _kinds(settlements: Rows) -> NDArray[np.int8]:
     code = {kind: place for place, kind in enumerate(SETTLEMENT_KINDS)}
-    return _coded(*_runs(settlements["kind"]), code).astype(np.int8)
+    return _coded(settlements["kind"], code).astype(np.int8)
 
 
 def _gone_on(due_on: Days, step_start: Index, steps: Steps) -> Days:
@@ -577,7 +572,7 @@ def _judgments(rows: Rows, view: Index, n_views: int) -> Judgments:
     known = known_on(rows, "opened_on")
     start, order = _by_day_known(view, known, n_views)
     code = {kind: place for place, kind in enumerate(INSOLVENCY_KINDS)}
-    liquidated = _coded(*_runs(rows["kind"]), code) == code["liquidation"]
+    liquidated = _coded(rows["kind"], code) == code["liquidation"]
     return Judgments(start, known[order], liquidated[order])
 
 
