@@ -193,10 +193,11 @@ def main(arguments: list[str] | None = None) -> int:
     console.print(f"load average before: {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory(dir=asked.folder, prefix="encours-bench-") as name:
         folder = Path(name)
-        sections = [
-            ("Import", import_of_csv(folder, asked.lines), IMPORT_NOTES),
-            *_on_ledgers(folder, asked, console),
-        ]
+        sections = []
+        if asked.only in (None, "import"):
+            sections.append(("Import", import_of_csv(folder, asked.lines), IMPORT_NOTES))
+        if asked.only != "import":
+            sections += _on_ledgers(folder, asked, console)
     for title, rows, notes in sections:
         print_table(console, title, rows)
         write_section(asked.page, title, rows, notes)
@@ -210,7 +211,7 @@ def _on_ledgers(
     folder: Path, asked: argparse.Namespace, console: Console
 ) -> list[tuple[str, list[Row], str]]:
     """Measure each ledger in bulk, and single customers of the largest."""
-    sizes, bulk = sorted(asked.invoices), list[Bulk]()
+    sizes, bulk = sorted(asked.invoices)[-1 if asked.only else 0 :], list[Bulk]()
     with console.status("compiling"):
         _fill_the_caches(folder)
     for invoices in sizes:
@@ -219,15 +220,18 @@ def _on_ledgers(
         with console.status(f"{invoices:,} invoices: making the ledger"):
             measure(parts.make_ledger, cores=os.cpu_count() or 1, home=home, invoices=invoices)
         bulk.append(Bulk(home, invoices, brief=asked.brief))
-        bulk[-1].run(console)
+        if asked.only is None:
+            bulk[-1].run(console)
         if invoices < sizes[-1]:
             shutil.rmtree(home)
-    rows = [row for one in bulk for row in one.rows()] + [two_processes(bulk[-1])]
-    if len(bulk) > 1:
-        rows += growth(bulk[0], bulk[-1])
     with console.status("one customer at a time"):
         alone = one_customer(bulk[-1].home, sizes[-1], asked.customers)
-    return [("Features in bulk", rows, BULK_NOTES), ("One customer", alone, ONE_NOTES)]
+    sections = [("One customer", alone, ONE_NOTES)]
+    if asked.only is None:
+        rows = [row for one in bulk for row in one.rows()] + [two_processes(bulk[-1])]
+        rows += growth(bulk[0], bulk[-1]) if len(bulk) > 1 else []
+        sections.insert(0, ("Features in bulk", rows, BULK_NOTES))
+    return sections
 
 
 def _fill_the_caches(folder: Path) -> None:
@@ -246,6 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     of("--customers", type=int, default=5_000, help="to describe one at a time")
     of("--lines", type=int, default=1_000_000, help="of the CSV file to import")
     of("--brief", action="store_true", help="run all once, and three naive dates: a smoke test")
+    of("--only", choices=("import", "customer"), help="measure that section alone")
     of("--page", type=Path, default=PAGE, help="where the tables are kept")
     of("--folder", type=Path, help="where to work: about 7 GB for ten million invoices")
     return parser
