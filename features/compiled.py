@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def _sources_hash() -> str:
+def sources_hash() -> str:
+    """Hash of this package's sources and Numba's version: what compiled code depends on."""
     digest = hashlib.sha256(numba.__version__.encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
@@ -28,7 +29,7 @@ def _sources_hash() -> str:
 
 
 _CACHE_HOME = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-setattr(numba.config, "CACHE_DIR", str(_CACHE_HOME / "encours" / f"numba-{_sources_hash()}"))  # noqa: B010 (untyped)
+setattr(numba.config, "CACHE_DIR", str(_CACHE_HOME / "encours" / f"numba-{sources_hash()}"))  # noqa: B010 (untyped)
 
 
 def njit(function: Function) -> Function:

@@ -238,17 +238,17 @@ class History(NamedTuple):
 
 def facts_of(ledger: Ledger) -> Facts:
     """Turn checked tables into plain arrays, the rows of each table sorted by customer and key."""
+    return _as_arrays(ledger.tables)
+
+
+def _as_arrays(tables: dict[str, pd.DataFrame]) -> Facts:
     facts: Facts = {}
     for name, table in TABLES.items():
-        rows = ledger[name].sort_values(["customer_id", table.key])
+        rows = tables[name].sort_values(["customer_id", table.key])
         columns = {column: _plain(rows[column]) for column in table.columns}
         since_at = columns["recorded_at"].copy()
         facts[name] = {**columns, "since_at": since_at, "until_at": np.full_like(since_at, FOREVER)}
     return facts
-
-
-def _no_facts() -> Facts:
-    return facts_of(Ledger("XXX", {name: empty_table(name) for name in TABLES}))
 
 
 def _plain(column: pd.Series[Any]) -> NDArray[Any]:
@@ -314,19 +314,7 @@ def build(facts: Facts, observed_from: int | None = None, peers: PeerDays | None
     cash = _cash(rows["settlements"], view["settlements"], place["settlements"])
     steps = allocate(start, known, own_rows["amount_cents"], cash)
     disputes = _disputes(rows["disputes"], place["disputes"])
-    step_start = np.searchsorted(steps.invoice, np.arange(known.size + 1))
-    invoices = Invoices(
-        start=start,
-        known_on=known,
-        issued_on=own_rows["issued_on"],
-        due_on=own_rows["due_on"],
-        amount_cents=own_rows["amount_cents"],
-        is_beyond_law=is_beyond_law(own_rows["issued_on"], own_rows["due_on"]),
-        disputed_on=_first(disputes.invoice, disputes.known_on, known.size),
-        gone_on=_gone_on(own_rows["due_on"], step_start, steps),
-        step_start=step_start,
-        dispute_start=np.searchsorted(disputes.invoice, np.arange(known.size + 1)),
-    )
+    invoices = _invoices(own_rows, start, known, steps, disputes)
     settled = _settled(steps, invoices, view_of_invoice)
     judgments = _judgments(rows["insolvency_events"], view["insolvency_events"], n_views)
     sectors = _sectors(rows["customers"], view["customers"], n_views)
@@ -383,6 +371,24 @@ def _invoice_order(rows: Rows, view: Index) -> tuple[Index, Days]:
     known = known_on(rows, "issued_on")
     of_view, oldest_first = joined(view, known), joined(rows["issued_on"], rows["due_on"])
     return np.lexsort((oldest_first, of_view)), known
+
+
+def _invoices(rows: Rows, start: Index, known: Days, steps: Steps, disputes: Disputes) -> Invoices:
+    """Lay sorted invoices out with what steps and disputes say of each."""
+    each = np.arange(known.size + 1)
+    step_start = np.searchsorted(steps.invoice, each)
+    return Invoices(
+        start=start,
+        known_on=known,
+        issued_on=rows["issued_on"],
+        due_on=rows["due_on"],
+        amount_cents=rows["amount_cents"],
+        is_beyond_law=is_beyond_law(rows["issued_on"], rows["due_on"]),
+        disputed_on=_first(disputes.invoice, disputes.known_on, known.size),
+        gone_on=_gone_on(rows["due_on"], step_start, steps),
+        step_start=step_start,
+        dispute_start=np.searchsorted(disputes.invoice, each),
+    )
 
 
 def _places(
@@ -600,5 +606,5 @@ def _sectors(rows: Rows, view: Index, n_views: int) -> _Sectors:
     return _Sectors(names, known)
 
 
-NO_FACTS = _no_facts()
+NO_FACTS = _as_arrays({name: empty_table(name) for name in TABLES})
 """A ledger without a row."""

@@ -33,7 +33,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from features.build import Spine, build, customer_spine, feature_names, invoice_spine
-from features.compiled import _sources_hash as sources_hash
+from features.compiled import sources_hash
 from features.dictionary import dictionary_sha256
 from features.history import NEVER, History
 from features.history import build as build_history
