@@ -8,10 +8,10 @@ same number of rounds. Everything it sees was known before the cut-off.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightgbm as lgb
 import numpy as np
@@ -25,6 +25,7 @@ from models.curve import Calibration, TermCurve
 from training.dataset import Dataset, Pairs, Question
 
 Floats = NDArray[np.float64]
+Index = NDArray[np.int64]
 TERM = "term_days"
 BOOSTER_PARAMETERS: Mapping[str, Any] = MappingProxyType(
     {
@@ -49,6 +50,8 @@ class Settings:
     ----------
     pairs_per_row : int
         Random terms drawn for each row.
+    most_pairs : int
+        Of more rows than this allows, that many are drawn at random.
     most_rounds, patience : int
         Trees at most, and how many without progress end the fit.
     calibration_rate : float
@@ -61,6 +64,7 @@ class Settings:
     """
 
     pairs_per_row: int = 6
+    most_pairs: int = 1_500_000
     most_rounds: int = 600
     patience: int = 30
     calibration_rate: float = 0.25
@@ -110,30 +114,19 @@ def fit(
     """
     settings = settings or Settings()
     rng = np.random.default_rng(settings.seed)
-    rows = dataset.known_before(cutoff)
-    if rows.size == 0:
-        raise LedgerError(f"{dataset.question.name} curve: nothing is known before the cut-off")
-    split = int(np.quantile(dataset.as_of[rows], 1 - settings.calibration_rate))
-    earlier, later = rows[dataset.as_of[rows] < split], rows[dataset.as_of[rows] >= split]
-
     progress("learn")
-    learn = dataset.draw(earlier, settings.pairs_per_row, split, rng)
-    held_out = dataset.draw(later, settings.pairs_per_row, cutoff, rng)
-    if learn.row.size == 0 or held_out.row.size == 0:
-        raise LedgerError(
-            f"{dataset.question.name} curve: {learn.row.size} outcomes are known to learn from and "
-            f"{held_out.row.size} to calibrate with; import more history or choose a later cut-off"
-        )
-    draft = _boost(dataset, learn, settings, settings.most_rounds, held_out)
+    stages = draw_stages(dataset, cutoff, settings, rng)
+    draft = boost(dataset, stages.learn, settings, settings.most_rounds, stages.held_out)
     rounds = max(draft.best_iteration, 1)
 
     progress("calibrate")
-    margins = _margins(draft, dataset, held_out)
-    calibration = calibrate(dataset.question, margins, held_out)
+    margins = _margins(draft, dataset, stages.held_out)
+    calibration = calibrate(dataset.question, margins, stages.held_out)
 
     progress("refit")
-    everything = dataset.draw(rows, settings.pairs_per_row, cutoff, rng)
-    booster = _boost(dataset, everything, settings, rounds)
+    rows = dataset.known_before(cutoff)
+    everything = _draw(dataset, rows, cutoff, settings, rng)
+    booster = boost(dataset, everything, settings, rounds)
     question = dataset.question
     curve = TermCurve(
         question=question.name,
@@ -144,7 +137,49 @@ def fit(
         longest=question.longest,
     )
     first = int(dataset.as_of[rows].min())
-    return Fit(curve, rounds, everything.row.size, held_out.row.size, first, cutoff)
+    return Fit(curve, rounds, everything.row.size, stages.held_out.row.size, first, cutoff)
+
+
+class Stages(NamedTuple):
+    """Pairs to learn from, and later ones that stop and calibrate what was learned."""
+
+    learn: Pairs
+    held_out: Pairs
+
+
+def draw_stages(
+    dataset: Dataset, cutoff: int, settings: Settings, rng: np.random.Generator
+) -> Stages:
+    """Split the rows before `cutoff` in time and pair them with terms.
+
+    Raises
+    ------
+    LedgerError
+        If too little time lies before the cut-off for any outcome to be known.
+    """
+    rows = dataset.known_before(cutoff)
+    if rows.size == 0:
+        raise LedgerError(f"{dataset.question.name} curve: nothing is known before the cut-off")
+    split = int(np.quantile(dataset.as_of[rows], 1 - settings.calibration_rate))
+    earlier, later = rows[dataset.as_of[rows] < split], rows[dataset.as_of[rows] >= split]
+    learn = _draw(dataset, earlier, split, settings, rng)
+    held_out = _draw(dataset, later, cutoff, settings, rng)
+    if learn.row.size == 0 or held_out.row.size == 0:
+        raise LedgerError(
+            f"{dataset.question.name} curve: {learn.row.size} outcomes are known to learn from and "
+            f"{held_out.row.size} to calibrate with; import more history or choose a later cut-off"
+        )
+    return Stages(learn, held_out)
+
+
+def _draw(
+    dataset: Dataset, rows: Index, cutoff: int, settings: Settings, rng: np.random.Generator
+) -> Pairs:
+    """Draw pairs of the rows, of no more rows than `most_pairs` allows."""
+    most_rows = settings.most_pairs // settings.pairs_per_row
+    if rows.size > most_rows:
+        rows = np.sort(rng.choice(rows, most_rows, replace=False))
+    return dataset.draw(rows, settings.pairs_per_row, cutoff, rng)
 
 
 def monotone_directions(question: Question, features: tuple[str, ...]) -> list[int]:
@@ -152,29 +187,37 @@ def monotone_directions(question: Question, features: tuple[str, ...]) -> list[i
     return [*(dictionary()[name].direction for name in features), question.direction]
 
 
-def _boost(
-    dataset: Dataset,
-    pairs: Pairs,
-    settings: Settings,
-    rounds: int,
-    held_out: Pairs | None = None,
-) -> lgb.Booster:
-    parameters = {
+def booster_parameters(dataset: Dataset, settings: Settings) -> dict[str, Any]:
+    """Everything LightGBM is told."""
+    return {
         **BOOSTER_PARAMETERS,
         "monotone_constraints": monotone_directions(dataset.question, dataset.features),
         "seed": settings.seed,
         "num_threads": settings.threads,
         **settings.parameters,
     }
+
+
+def boost(
+    dataset: Dataset,
+    pairs: Pairs,
+    settings: Settings,
+    rounds: int,
+    held_out: Pairs | None = None,
+    callbacks: Sequence[Callable[..., Any]] = (),
+) -> lgb.Booster:
+    """Boost for `rounds`, or until the log-loss of `held_out` falls no more."""
     training = _lgb_data(dataset, pairs)
+    parameters = booster_parameters(dataset, settings)
     if held_out is None:
         return lgb.train(parameters, training, num_boost_round=rounds)
+    stop = lgb.early_stopping(settings.patience, verbose=False)
     return lgb.train(
         parameters,
         training,
         num_boost_round=rounds,
         valid_sets=[_lgb_data(dataset, held_out, training)],
-        callbacks=[lgb.early_stopping(settings.patience, verbose=False)],
+        callbacks=[stop, *callbacks],
     )
 
 
