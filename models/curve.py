@@ -130,6 +130,17 @@ class TermCurve:
         offset = float(self.calibration.offset(np.array([term_days], np.int32))[0])
         return Explained(float(scaled[-1] + scaled[-2] + offset), scaled[:-2])
 
+    def contributions(self, X: Floats, term_days: NDArray[np.int32]) -> Floats:
+        """What each feature adds to each row's log-odds, shape (n_rows, n_features).
+
+        Parameters as in :meth:`log_odds`.
+        """
+        raw = np.asarray(
+            self.booster.predict(self._inputs(X, term_days), pred_contrib=True, num_threads=1)
+        )
+        scaled: Floats = self.calibration.slope * raw[:, :-2]
+        return scaled
+
     def _inputs(self, X: Floats, term_days: NDArray[np.int32]) -> Floats:
         if X.shape[1] != len(self.features):
             raise ValueError(f"{X.shape[1]} columns given, the curve reads {len(self.features)}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -160,10 +161,17 @@ def late_dataset(history: History) -> Dataset:
     """Describe every invoice on its issue date."""
     spine = invoice_spine(history)
 
+    @cache  # asked of many terms, at few cut-offs
+    def known_at(cutoff: int) -> tuple[Floats, int]:
+        recorded = cutoff - targets.recording_days(history, cutoff)
+        return targets.days_late_known_at(history, cutoff), recorded
+
     def outcomes(rows: Index, term_days: NDArray[np.int32], cutoff: int) -> Outcomes:
         invoice = spine.invoice[rows]
-        days_late = targets.days_late_known_at(history, cutoff)[invoice]
-        return targets.late(days_late, history.invoices.due_on[invoice], term_days, cutoff)
+        days_late, recorded = known_at(cutoff)
+        return targets.late(
+            days_late[invoice], history.invoices.due_on[invoice], term_days, recorded
+        )
 
     return Dataset(
         LATE,

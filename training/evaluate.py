@@ -1,19 +1,54 @@
-"""Measures a fitted curve out of time: on rows from its cut-off on, with outcomes known since."""
+"""Measures a fitted curve out of time: on rows from its cut-off on, with outcomes known since.
+
+Beside it stand, on the same rows, a scorecard and the credit manager's rule of thumb, both fitted
+with what was known at the same cut-off: the curve must beat them, and the report says by how much.
+"""
 
 from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.curve import TermCurve
-from models.metrics import Quality, quality
-from training.dataset import Dataset
+from models.metrics import (
+    Band,
+    Interval,
+    Null,
+    Quality,
+    auc_of,
+    bands,
+    calibration_error,
+    calibration_null,
+    drawn_by_customer,
+    gains,
+    interval,
+    quality,
+)
+from training.dataset import LATE, Dataset
+from training.rule_of_thumb import fit_rule
+from training.scorecard import fit_scorecard
+from training.segments import Segment
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Index = NDArray[np.int64]
+HEADLINE_DAYS = {"late": 30, "default": 365}
+GAINS_AT = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
+NEAR_DAYS = 3
+UNPAID = (0.9, 0.5, 0.1)  # what is still unpaid at p10, p50 and p90
+MOST_DATED = 20_000
 
 
 def out_of_time(
     curve: TermCurve,
     dataset: Dataset,
-    rows: NDArray[np.int64],
+    rows: Index,
     end: int,
     resamples: int = 200,
 ) -> list[Quality]:
@@ -44,3 +79,436 @@ def out_of_time(
             customer = dataset.customer[asked.row]
             measured.append(quality(term_days, asked.happened, probability, customer, resamples))
     return measured
+
+
+# ------------------------------------------------------------------------------ the curve's answers
+
+
+class Challenger(Protocol):
+    """What answers the same question at one term in a simpler way."""
+
+    def score(self, X: Floats) -> Floats:
+        """Rank rows: higher is riskier."""
+
+    def probability(self, X: Floats) -> Floats:
+        """Probability of the event."""
+
+
+class Said(NamedTuple):
+    """What one of them said of each row; arrays of shape (n_rows,)."""
+
+    score: Floats
+    probability: Floats
+
+
+class Answers(NamedTuple):
+    """What the curve and its challengers said at one term, and what happened.
+
+    Attributes
+    ----------
+    row : ndarray of int64, shape (n_rows,)
+        Rows of the dataset with a known outcome.
+    customer : ndarray of int64
+    happened : ndarray of bool
+    curve : Said
+    challengers : dict of str to Said
+        ``scorecard`` and ``rule``; none where no outcome at the term was known at the cut-off.
+    """
+
+    row: Index
+    customer: Index
+    happened: Bools
+    curve: Said
+    challengers: dict[str, Said]
+
+    def of(self, chosen: Index) -> Answers:
+        """Keep the answers at the `chosen` places."""
+        return Answers(
+            self.row[chosen],
+            self.customer[chosen],
+            self.happened[chosen],
+            _at(self.curve, chosen),
+            {name: _at(said, chosen) for name, said in self.challengers.items()},
+        )
+
+
+def _at(said: Said, chosen: Index) -> Said:
+    return Said(said.score[chosen], said.probability[chosen])
+
+
+def challengers(dataset: Dataset, term_days: int, cutoff: int) -> dict[str, Challenger]:
+    """Fit the scorecard and the rule with what was known before `cutoff`.
+
+    Returns
+    -------
+    dict
+        ``scorecard`` and ``rule``; empty where no outcome at the term was known.
+    """
+    rows = dataset.known_before(cutoff)
+    if not dataset.outcomes(rows, np.full(rows.size, term_days, np.int32), cutoff).known.any():
+        return {}
+    return {
+        "scorecard": fit_scorecard(dataset, term_days, cutoff),
+        "rule": fit_rule(dataset, term_days, cutoff),
+    }
+
+
+def ask_all(
+    curve: TermCurve,
+    beside: Mapping[str, Challenger],
+    dataset: Dataset,
+    rows: Index,
+    term_days: int,
+    end: int,
+) -> Answers:
+    """Ask the curve and its challengers about rows at one term.
+
+    Parameters
+    ----------
+    curve : TermCurve
+    beside : mapping of str to Challenger
+        Fitted for this term.
+    dataset : Dataset
+    rows : ndarray of int64
+    term_days : int
+    end : int
+        Exclusive date: rows whose outcome is not known before it are left out.
+    """
+    asked = dataset.ask(rows, np.full(rows.size, term_days, np.int32), end)
+    X = dataset.X[asked.row]
+    probability = curve.probability(X, asked.term_days)
+    return Answers(
+        asked.row,
+        dataset.customer[asked.row],
+        asked.happened,
+        Said(probability, probability),
+        {name: Said(one.score(X), one.probability(X)) for name, one in beside.items()},
+    )
+
+
+# --------------------------------------------------------------------------------- what is measured
+
+
+@dataclass(frozen=True)
+class Challenged:
+    """A challenger on the rows of the curve.
+
+    Attributes
+    ----------
+    auc : Interval
+    gap : Interval
+        The curve's AUC less the challenger's, on the same draws of customers.
+    brier : float
+    """
+
+    auc: Interval
+    gap: Interval
+    brier: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The curve on one set of rows at one term.
+
+    Attributes
+    ----------
+    customers : int
+    quality : Quality
+    calibration_error : float
+        Expected calibration error over `bands`.
+    calibration_null : Null
+        That of a perfectly calibrated model on the same rows.
+    bands : list of Band
+        Calibration table: rows with neighbouring probabilities, said and seen.
+    gains : dict of str to float
+        Share of the events among the riskiest 1 %, 2 %… of the rows.
+    challengers : dict of str to Challenged
+    """
+
+    customers: int
+    quality: Quality
+    calibration_error: float
+    calibration_null: Null
+    bands: list[Band]
+    gains: dict[str, float]
+    challengers: dict[str, Challenged]
+
+
+def measure(answers: Answers, term_days: int, resamples: int = 200) -> Measured:
+    """Measure the curve, and its challengers beside it, on rows with known outcomes.
+
+    Parameters
+    ----------
+    answers : Answers
+        At least one row.
+    term_days : int
+    resamples : int
+        Draws of customers for the intervals.
+    """
+    happened, customer, said = answers.happened, answers.customer, answers.curve.probability
+
+    def drawn(score: Floats) -> Floats:
+        return drawn_by_customer(auc_of(happened, score), customer, resamples)
+
+    own = drawn(said)
+    beside = {}
+    for name, challenger in answers.challengers.items():
+        theirs = drawn(challenger.score)
+        brier = float(np.square(challenger.probability - happened).mean())
+        beside[name] = Challenged(interval(theirs), interval(own - theirs), brier)
+    captured = gains(happened, said, GAINS_AT).tolist()
+    without_interval = quality(term_days, happened, said, customer, resamples=0)
+    return Measured(
+        customers=np.unique(customer).size,
+        quality=without_interval._replace(auc=interval(own)),
+        calibration_error=calibration_error(happened, said),
+        calibration_null=calibration_null(said),
+        bands=bands(happened, said),
+        gains={f"{share:g}": value for share, value in zip(GAINS_AT, captured, strict=True)},
+        challengers=beside,
+    )
+
+
+@dataclass(frozen=True)
+class PaymentDates:
+    """How the payment dates read off a late curve compare with the payments.
+
+    Attributes
+    ----------
+    rows : int
+        Invoices of which it is known whether they were paid by the dates named.
+    near_rate : float
+        Share paid at most three days before or after p50; one without a p50 counts as missed.
+    covered_rate : float
+        Share paid from p10 to p90, both days included.
+    covered_rate_said : float
+        What the curve itself gives that interval. It is above 80 %: a whole day that holds the
+        tenth and the ninetieth percentile belongs to the interval altogether.
+    """
+
+    rows: int
+    near_rate: float
+    covered_rate: float
+    covered_rate_said: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A fitted curve, measured out of time.
+
+    Attributes
+    ----------
+    question : str
+    cutoff, end : int
+        Exclusive dates: what it learned was known before the first, outcomes before the second.
+    rows : int
+        Rows it was asked about, known outcome or not.
+    terms : dict of int to Measured
+        By reported term, where some outcome is known.
+    headline_days : int
+        Term of the segments.
+    segments : dict of str to dict of str to Measured
+        By segment and label; labels without a known outcome are left out.
+    payment_dates : PaymentDates or None
+        Of the late curve only.
+    """
+
+    question: str
+    cutoff: int
+    end: int
+    rows: int
+    terms: dict[int, Measured]
+    headline_days: int
+    segments: dict[str, dict[str, Measured]]
+    payment_dates: PaymentDates | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain types for JSON: dates as text, keys as text, null for what has no figure."""
+        dates = {name: str(np.datetime64(getattr(self, name), "D")) for name in ("cutoff", "end")}
+        plain: dict[str, Any] = _plain(self) | dates
+        return plain
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
+        }
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def evaluate(
+    curve: TermCurve,
+    dataset: Dataset,
+    cutoff: int,
+    end: int,
+    segments: Mapping[str, Segment] | None = None,
+    *,
+    rows: Index | None = None,
+    headline_days: int | None = None,
+    resamples: int = 200,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> Evaluation:
+    """Measure a curve and its challengers on what came after its cut-off.
+
+    Parameters
+    ----------
+    curve : TermCurve
+        Fitted with what was known before `cutoff`.
+    dataset : Dataset
+    cutoff : int
+        The challengers learn what was known before it.
+    end : int
+        Exclusive date until which outcomes are known.
+    segments : mapping of str to Segment, optional
+        From :func:`training.segments.segments`.
+    rows : ndarray of int64, optional
+        Rows to ask about, none before `cutoff`; by default all from it on.
+    headline_days : int, optional
+        Term of the segments; by default 30 days late, default within 365.
+    resamples : int
+        Draws of customers for the intervals.
+    progress : callable
+        Told each stage.
+
+    Returns
+    -------
+    Evaluation
+    """
+    question = dataset.question
+    rows = dataset.between(cutoff, end) if rows is None else rows
+    headline = HEADLINE_DAYS[question.name] if headline_days is None else headline_days
+    terms: dict[int, Measured] = {}
+    by_segment: dict[str, dict[str, Measured]] = {}
+    for term_days in sorted({*question.reported, headline}):
+        progress(f"measure at {term_days} days")
+        beside = challengers(dataset, term_days, cutoff)
+        answers = ask_all(curve, beside, dataset, rows, term_days, end)
+        if answers.row.size == 0:
+            continue
+        if term_days in question.reported:
+            terms[term_days] = measure(answers, term_days, resamples)
+        if term_days == headline:
+            by_segment = {
+                name: _by_label(answers, segment, term_days, resamples)
+                for name, segment in (segments or {}).items()
+            }
+    payment_dates = None
+    if question is LATE:
+        progress("measure payment dates")
+        payment_dates = measure_payment_dates(curve, dataset, rows, end)
+    return Evaluation(
+        question.name, cutoff, end, rows.size, terms, headline, by_segment, payment_dates
+    )
+
+
+def _by_label(
+    answers: Answers, segment: Segment, term_days: int, resamples: int
+) -> dict[str, Measured]:
+    code = segment.code[answers.row]
+    return {
+        segment.labels[place]: measure(
+            answers.of(np.flatnonzero(code == place)), term_days, resamples
+        )
+        for place in np.unique(code)
+    }
+
+
+# ------------------------------------------------------------------------------------ payment dates
+
+
+def measure_payment_dates(
+    curve: TermCurve, dataset: Dataset, rows: Index, end: int
+) -> PaymentDates | None:
+    """Compare p10, p50 and p90 of the payment date with the payments.
+
+    Parameters
+    ----------
+    curve : TermCurve
+        The late curve.
+    dataset : Dataset
+    rows : ndarray of int64
+        Of more than 20,000 every second, third… is asked.
+    end : int
+        Exclusive date until which payments are known.
+
+    Returns
+    -------
+    PaymentDates or None
+        None where no invoice's outcome is known.
+
+    Notes
+    -----
+    An invoice counts once it is known whether it was paid by the longest reported term and by every
+    day compared with: those still open at the end are in, as later than that. No day of payment is
+    needed: paid by day *t* is *not late by more than t*, so paid from p10 to p90 is late by more
+    than p10 − 1 and not by more than p90.
+    """
+    rows = rows[:: max(1, -(-rows.size // MOST_DATED))]
+    p10, p50, p90 = payment_days(curve, dataset.X[rows]).T
+    has_p50, has_p90 = p50 <= curve.longest, p90 <= curve.longest
+    needed = np.maximum(p10 - 1, dataset.question.reported[-1]).astype(np.int32)
+    needed = np.where(has_p50, np.maximum(needed, p50 + NEAR_DAYS), needed)
+    needed = np.where(has_p90, np.maximum(needed, p90), needed)
+    known = dataset.outcomes(rows, needed, end).known
+    if not known.any():
+        return None
+    rows, p10, p50, p90 = rows[known], p10[known], p50[known], p90[known]
+    has_p50, has_p90 = has_p50[known], has_p90[known]
+
+    def late(days: NDArray[np.int32]) -> Bools:
+        return dataset.outcomes(rows, days, end).happened
+
+    near = has_p50 & late(p50 - NEAR_DAYS - 1) & ~late(p50 + NEAR_DAYS)
+    covered = late(p10 - 1) & ~(has_p90 & late(p90))
+    return PaymentDates(
+        rows=rows.size,
+        near_rate=float(near.mean()),
+        covered_rate=float(covered.mean()),
+        covered_rate_said=float(_said_between(curve, dataset.X[rows], p10, p90).mean()),
+    )
+
+
+def payment_days(curve: TermCurve, X: Floats) -> NDArray[np.int32]:
+    """Read p10, p50 and p90 off a late curve for many rows at once.
+
+    The days of :func:`models.curve.payment_interval` asked at every whole day, by bisection: the
+    curve never rises.
+
+    Parameters
+    ----------
+    curve : TermCurve
+    X : ndarray of float64, shape (n_rows, n_features)
+
+    Returns
+    -------
+    ndarray of int32, shape (n_rows, 3)
+        Days after the due date; ``curve.longest + 1`` where not reached within the curve's terms.
+    """
+    row = np.repeat(np.arange(X.shape[0]), len(UNPAID))
+    unpaid = np.tile(UNPAID, X.shape[0])
+    low = np.full(row.size, curve.shortest, np.int32)
+    high = np.full(row.size, curve.longest + 1, np.int32)
+    while (searched := np.flatnonzero(low < high)).size:
+        middle = (low[searched] + high[searched]) // 2
+        reached = curve.probability(X[row[searched]], middle) <= unpaid[searched]
+        high[searched] = np.where(reached, middle, high[searched])
+        low[searched] = np.where(reached, low[searched], middle + 1)
+    return low.reshape(-1, len(UNPAID))
+
+
+def _said_between(
+    curve: TermCurve, X: Floats, first: NDArray[np.int32], last: NDArray[np.int32]
+) -> Floats:
+    """Probability of a payment from `first` to `last`, both included, as the curve says."""
+    before, has_last = first > curve.shortest, last <= curve.longest
+    not_yet, still_not = np.ones(first.size), np.zeros(first.size)
+    not_yet[before] = curve.probability(X[before], first[before] - 1)
+    still_not[has_last] = curve.probability(X[has_last], last[has_last])
+    return not_yet - still_not

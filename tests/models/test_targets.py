@@ -1,5 +1,7 @@
 """Outcomes: when each is known for sure, and that nothing known later moves it."""
 
+import json
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from features import history
 from features.history import NEVER, History
+from features.settlement import WRITE_OFF
 from models.targets import (
     DEFAULT_DEFINITIONS,
     DefaultDefinition,
@@ -19,10 +22,11 @@ from models.targets import (
     find_defaults,
     is_in_default,
     late,
+    recording_days,
 )
 from tests.features.ledgers import START, day, known_before, ledger_of, raw_tables
 
-BUREAU = DEFAULT_DEFINITIONS["bureau"]
+BUREAU, BANK, INSURER = (DEFAULT_DEFINITIONS[name] for name in ("bureau", "bank", "insurer"))
 LAST_DAY = START + 700
 FEW = settings(max_examples=30, deadline=None)  # drawing a ledger takes 50 ms
 
@@ -271,9 +275,12 @@ class Spell(NamedTuple):
     ended: str | None
 
 
-def spells(known: History, before: str = "2025-01-01", definition=BUREAU) -> list[Spell]:
+def spells(
+    known: History, before: str = "2025-01-01", definition=BUREAU, person_on: int | None = None
+) -> list[Spell]:
     """Spells of the first customer that began before a date."""
-    found = find_defaults(known, definition)
+    persons = None if person_on is None else np.array([person_on], np.int32)
+    found = find_defaults(known, definition, persons)
     mine = slice(found.start[0], found.start[1])
     return [
         Spell(_date(began), None if ended == NEVER else _date(ended))
@@ -425,7 +432,244 @@ def test_the_books_are_read_at_the_end_of_the_day(known):
     assert spells(known) == [Spell("2024-03-31", None)]  # paid and bounced within a day: no gap
 
 
-def plain_spells(known: History, definition: DefaultDefinition, customer: int) -> list[tuple]:
+@pytest.mark.parametrize("definition", [BUREAU, BANK, INSURER], ids=lambda d: d.name)
+def test_an_insolvency_is_a_default_for_everybody_and_never_ends(known, definition):
+    """
+    due_on     | settled_on | amount
+    2024-01-01 | 2024-02-20 | 1000
+
+    event_id | kind        | opened_on
+    J1       | liquidation | 2024-02-12
+    """
+    assert spells(known, definition=definition) == [Spell("2024-02-12", None)]
+
+
+def test_the_bank_counts_more_than_90_consecutive_days_and_three_months_of_probation(known):
+    """
+    due_on     | settled_on | amount
+    2024-01-01 | 2024-04-10 | 600
+    """
+    # 2 January is the first day past due, 31 March the 90th, 1 April the 91st
+    assert day("2024-04-01") - day("2024-01-01") == 91
+    assert day("2024-07-09") - day("2024-04-10") == 90
+    assert spells(known, definition=BANK) == [Spell("2024-04-01", "2024-07-09")]
+
+
+def test_the_bank_is_paid_in_time_on_the_90th_day_and_not_on_the_91st_when_it_is_known_later(known):
+    """
+    customer | due_on     | settled_on | amount
+    A        | 2024-01-01 | 2024-03-31 | 600
+    B        | 2024-01-01 | 2024-04-02 | 600
+    """
+    found = find_defaults(known, BANK)
+    assert [seen_by(found, customer, day("2024-06-01")) for customer in (0, 1)] == [
+        [],
+        [(day("2024-04-01"), NEVER)],
+    ]
+
+
+def test_for_the_bank_500_is_not_material_and_a_cent_more_is(known):
+    """
+    customer | due_on     | settled_on | amount
+    A        | 2024-01-01 |            | 500.00
+    B        | 2024-01-01 |            | 500.01
+    """
+    found = find_defaults(known, BANK)
+    assert np.diff(found.start).tolist() == [0, 1]
+
+
+def test_for_the_bank_a_natural_person_owes_a_material_amount_above_100(known):
+    """
+    due_on     | settled_on | amount
+    2024-01-01 |            | 100.01
+    """
+    assert spells(known, definition=BANK) == []
+    assert spells(known, definition=BANK, person_on=day("2023-06-01")) == [
+        Spell("2024-04-01", None)
+    ]
+
+
+def test_who_becomes_known_as_a_natural_person_later_counts_as_one_from_then_on(known):
+    """
+    due_on     | settled_on | amount
+    2024-01-01 |            | 100.01
+    """
+    # material from 1 February on: more than 90 days are over on 1 May, 90 days later
+    assert spells(known, definition=BANK, person_on=day("2024-02-01")) == [
+        Spell("2024-05-01", None)
+    ]
+
+
+def test_for_the_bank_one_percent_of_the_exposure_is_not_material_and_a_cent_more_is(known):
+    """
+    customer | invoice | issued_on  | due_on     | amount
+    A        | A-OLD   | 2023-12-01 | 2024-01-01 | 600
+    A        | A-NEW   | 2023-12-01 | 2024-12-31 | 59400
+    B        | B-OLD   | 2023-12-01 | 2024-01-01 | 600.01
+    B        | B-NEW   | 2023-12-01 | 2024-12-31 | 59400
+    """
+    assert 600 / 60_000 == 0.01
+    found = find_defaults(known, BANK)
+    assert [seen_by(found, customer, day("2024-12-31")) for customer in (0, 1)] == [
+        [],
+        [(day("2024-04-01"), NEVER)],
+    ]
+
+
+def test_the_banks_days_are_consecutive_for_the_customer_whichever_invoices_are_late(known):
+    """
+    due_on     | settled_on | amount
+    2024-01-01 | 2024-02-20 | 600
+    2024-02-10 | 2024-04-05 | 600
+    """
+    # neither was 90 days late, but something material was from 2 January to 4 April
+    assert spells(known, definition=BANK) == [Spell("2024-04-01", "2024-07-04")]
+
+
+def test_a_day_without_a_material_amount_starts_the_banks_count_again(known):
+    """
+    due_on     | settled_on | amount
+    2024-01-01 | 2024-03-20 | 600
+    2024-03-20 |            | 600
+    """
+    # nothing is past due on 20 March; the second one is from the 21st on, 91 days on 19 June
+    assert spells(known, definition=BANK) == [Spell("2024-06-19", None)]
+
+
+def test_an_invoice_a_day_earlier_leaves_no_gap_in_the_banks_count(known):
+    """
+    due_on     | settled_on | amount
+    2024-01-01 | 2024-03-20 | 600
+    2024-03-19 |            | 600
+    """
+    assert spells(known, definition=BANK) == [Spell("2024-04-01", None)]
+
+
+def test_a_dispute_stops_the_banks_count_and_it_starts_again_when_it_is_closed(known):
+    """
+    invoice | issued_on  | due_on     | amount
+    F1      | 2023-12-01 | 2024-01-01 | 600
+
+    dispute_id | invoice | opened_on  | closed_on
+    D1         | F1      | 2024-03-10 | 2024-05-02
+    """
+    assert spells(known, definition=BANK) == [Spell("2024-07-31", None)]  # 2 May + 90 days
+
+
+def test_a_relapse_within_the_banks_three_months_is_the_same_default(known):
+    """
+    due_on     | settled_on | amount
+    2024-01-01 | 2024-04-10 | 600
+
+    invoice | issued_on  | due_on     | amount
+    F2      | 2024-02-01 | 2024-03-01 | 50
+
+    settled_on | invoice | amount | kind
+    2024-05-15 | F2      | 50     | write_off
+    """
+    # a write-off on 15 May: 90 days without anything are 16 May to 13 August
+    assert spells(known, definition=BANK) == [Spell("2024-04-01", "2024-08-14")]
+
+
+def test_a_write_off_is_a_default_for_the_bank_however_small_and_for_no_other(known):
+    """
+    invoice | issued_on  | due_on     | amount
+    F1      | 2024-01-01 | 2024-02-01 | 40
+
+    settled_on | invoice | amount | kind
+    2024-03-01 | F1      | 30     | payment
+    2024-03-11 | F1      | 10     | write_off
+    """
+    assert spells(known, definition=BANK) == [Spell("2024-03-11", "2024-06-10")]
+    assert spells(known, definition=BUREAU) == spells(known, definition=INSURER) == []
+
+
+def test_writing_off_cents_or_a_disputed_debt_is_no_default(known):
+    """
+    customer | invoice | issued_on  | due_on     | amount
+    A        | F1      | 2024-01-01 | 2024-02-01 | 40
+    B        | F2      | 2024-01-01 | 2024-02-01 | 40
+
+    customer | settled_on | invoice | amount | kind
+    A        | 2024-03-01 | F1      | 39.50  | payment
+    A        | 2024-03-11 | F1      | 0.50   | write_off
+    B        | 2024-03-11 | F2      | 40     | write_off
+
+    customer | dispute_id | invoice | opened_on  | closed_on
+    B        | D1         | F2      | 2024-03-11 |
+    """
+    assert find_defaults(known, BANK).began_on.size == 0
+
+
+def test_the_insurer_waits_180_days_and_then_any_amount_unpaid_counts(known):
+    """
+    due_on     | settled_on | amount
+    2024-01-01 | 2024-07-05 | 20
+    2024-02-01 | 2024-12-31 | 9000
+    """
+    assert day("2024-06-29") - day("2024-01-01") == 180
+    assert spells(known, definition=INSURER) == [
+        Spell("2024-06-29", "2024-07-05"),
+        Spell("2024-07-30", "2024-12-31"),
+    ]
+
+
+def test_the_insurer_is_paid_in_time_on_the_last_day_of_the_waiting_period(known):
+    """
+    due_on     | settled_on | amount
+    2024-01-01 | 2024-06-29 | 1000
+    """
+    assert spells(known, definition=INSURER) == []
+
+
+def test_what_is_disputed_at_the_end_of_the_waiting_period_is_no_loss_of_the_insurer(known):
+    """
+    invoice | issued_on  | due_on     | amount
+    F1      | 2023-12-01 | 2024-01-01 | 1000
+
+    dispute_id | invoice | opened_on  | closed_on
+    D1         | F1      | 2024-05-02 | 2024-08-02
+    """
+    assert spells(known, definition=INSURER) == [Spell("2024-08-02", None)]
+
+
+def test_the_waiting_period_is_the_policys_own(known):
+    """
+    due_on     | settled_on | amount
+    2024-01-01 |            | 1000
+    """
+    shorter = replace(INSURER, days_past_due=150)
+    assert spells(known, definition=shorter) == [Spell("2024-05-30", None)]
+
+
+def test_the_presets_are_those_of_the_domain_page():
+    assert {name: asdict(preset) for name, preset in DEFAULT_DEFINITIONS.items()} == {
+        "bureau": asdict(DefaultDefinition("bureau", 90, 0.10)),
+        "bank": asdict(
+            DefaultDefinition(
+                "bank",
+                days_past_due=1,
+                exposure_rate=0.01,
+                consecutive_days=90,
+                amount_cents=500_00,
+                natural_person_amount_cents=100_00,
+                must_exceed_rate=True,
+                write_off=True,
+                probation_days=90,
+            )
+        ),
+        "insurer": asdict(DefaultDefinition("insurer", 180, 0.0)),
+    }
+
+
+@pytest.mark.parametrize("definition", [BUREAU, BANK, INSURER], ids=lambda d: d.name)
+def test_a_definition_comes_back_from_a_model_card_as_it_was(definition):
+    assert json.loads(json.dumps(asdict(definition))) == asdict(definition)
+
+
+def plain_spells(
+    known: History, definition: DefaultDefinition, customer: int, person_on: int = NEVER
+) -> list[tuple]:
     """Evaluate the books of a customer at the end of each day, one by one, from the words alone."""
     invoices, steps, disputes = known.invoices, known.steps, known.disputes
     mine = range(invoices.start[customer], invoices.start[customer + 1])
@@ -441,26 +685,42 @@ def plain_spells(known: History, definition: DefaultDefinition, customer: int) -
     def is_disputed(i: int, today: int) -> bool:
         return any(disputes.known_on[d] <= today < disputes.closed_on[d] for d in disputes_of[i])
 
-    def is_in_default(today: int) -> bool:
-        if definition.insolvency and known.insolvent_on[customer] <= today:
-            return True
+    def is_material(today: int) -> bool:
         owed = {i: balance(i, today) for i in mine}
-        overdue = sum(
+        late = sum(
             cents
             for i, cents in owed.items()
             if today - invoices.due_on[i] >= definition.days_past_due and not is_disputed(i, today)
         )
-        return overdue > 0 and overdue >= definition.exposure_rate * sum(owed.values())
+        is_person = person_on <= today
+        least = definition.natural_person_amount_cents if is_person else definition.amount_cents
+        share = definition.exposure_rate * sum(owed.values())
+        return late > least and (late > share if definition.must_exceed_rate else late >= share)
+
+    def is_written_off(today: int) -> bool:
+        for i in mine:
+            before = int(invoices.amount_cents[i])
+            for k in steps_of[i]:
+                lost = steps.kind[k] == WRITE_OFF and steps.known_on[k] == today
+                if lost and before > 0 and not is_disputed(i, today):
+                    return True
+                before = int(steps.open_cents[k])
+        return False
 
     found: list[list[int]] = []
-    inside = False
+    inside, material_days, quiet_days = False, 0, 0
     for today in range(START - 40, LAST_DAY + 1):
-        now = is_in_default(today)
-        if now and not inside:
+        material_days = material_days + 1 if is_material(today) else 0
+        shown = material_days > definition.consecutive_days
+        shown |= definition.insolvency and known.insolvent_on[customer] <= today
+        shown |= definition.write_off and is_written_off(today)
+        quiet_days = 0 if shown else quiet_days + 1
+        if shown and not inside:
             found.append([today, NEVER])
-        elif inside and not now:
+            inside = True
+        elif inside and quiet_days > definition.probation_days:
             found[-1][1] = today
-        inside = now
+            inside = False
     return [tuple(spell) for spell in found]
 
 
@@ -492,22 +752,33 @@ def troubled(draw: st.DrawFn) -> dict[str, Any]:
     return tables
 
 
-DEFINITIONS = st.builds(
+DEFINITIONS = st.sampled_from([BUREAU, BANK, INSURER]) | st.builds(
     DefaultDefinition,
     name=st.just("drawn"),
-    days_past_due=st.sampled_from([0, 30, 90]),
+    days_past_due=st.sampled_from([0, 1, 30, 90]),
     exposure_rate=st.sampled_from([0.0, 0.10, 0.5, 1.0]),
     insolvency=st.booleans(),
+    consecutive_days=st.sampled_from([0, 1, 20, 90]),
+    amount_cents=st.sampled_from([0, 10_000]),
+    natural_person_amount_cents=st.sampled_from([0, 50_000]),
+    must_exceed_rate=st.booleans(),
+    write_off=st.booleans(),
+    probation_days=st.sampled_from([0, 1, 40]),
+)
+PERSONS = st.lists(
+    st.sampled_from([NEVER, NEVER, START - 100, START + 200]), min_size=5, max_size=5
 )
 
 
 @FEW
-@given(troubled(), DEFINITIONS)
-def test_spells_are_those_of_books_read_every_day(tables, definition):
+@given(troubled(), DEFINITIONS, PERSONS)
+def test_spells_are_those_of_books_read_every_day(tables, definition, persons):
     known = history.build(history.facts_of(ledger_of(tables)))
-    found = find_defaults(known, definition)
+    person_on = np.array(persons[: known.customers.size], np.int32)
+    found = find_defaults(known, definition, person_on)
     for customer in range(known.customers.size):
-        assert seen_by(found, customer, LAST_DAY + 1) == plain_spells(known, definition, customer)
+        plain = plain_spells(known, definition, customer, person_on[customer])
+        assert seen_by(found, customer, LAST_DAY + 1) == plain
 
 
 def seen_by(found: Defaults, customer: int, as_of: int) -> list[tuple[int, int]]:
@@ -521,11 +792,11 @@ def seen_by(found: Defaults, customer: int, as_of: int) -> list[tuple[int, int]]
 
 
 @FEW
-@given(troubled(), CUTOFFS)
-def test_the_spells_of_a_day_depend_on_nothing_known_after_it(tables, as_of):
+@given(troubled(), DEFINITIONS, CUTOFFS)
+def test_the_spells_of_a_day_depend_on_nothing_known_after_it(tables, definition, as_of):
     facts = history.facts_of(ledger_of(tables))
     told, witness = history.build(facts), history.build(known_before(facts, as_of))
-    later, then = find_defaults(told, BUREAU), find_defaults(witness, BUREAU)
+    later, then = find_defaults(told, definition), find_defaults(witness, definition)
     codes = witness.codes(told.customers)
     for customer, code in enumerate(codes):
         expected = seen_by(then, code, as_of) if code >= 0 else []
@@ -624,3 +895,19 @@ def test_facts_known_from_the_cutoff_on_change_no_known_default(tables, cutoff, 
     np.testing.assert_array_equal(outcomes[0].known, outcomes[1].known)
     sure = outcomes[0].known
     np.testing.assert_array_equal(outcomes[0].happened[sure], outcomes[1].happened[sure])
+
+
+def test_the_books_wait_for_nineteen_payments_in_twenty(known):
+    """
+    invoice | issued_on  | due_on     | amount
+    F1      | 2024-02-01 | 2024-03-01 | 100
+    F2      | 2024-02-01 | 2024-03-01 | 100
+    F3      | 2024-02-01 | 2024-03-01 | 100
+
+    settled_on | invoice | amount | recorded_at
+    2024-03-04 | F1      | 100    | 2024-03-04 09:00
+    2024-03-05 | F2      | 100    | 2024-03-08 09:00
+    2024-04-30 | F3      | 100    | 2024-05-20 09:00
+    """
+    waits = {"2024-03-04": 0, "2024-03-05": 0, "2024-03-09": 3, "2024-05-21": 20}
+    assert {cutoff: recording_days(known, day(cutoff)) for cutoff in waits} == waits

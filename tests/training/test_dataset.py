@@ -6,7 +6,7 @@ import pytest
 from features import history
 from features.build import build, customer_spine, invoice_spine
 from features.history import History
-from models.targets import DEFAULT_DEFINITIONS, find_defaults, is_in_default
+from models.targets import DEFAULT_DEFINITIONS, find_defaults, is_in_default, recording_days
 from tests.features.ledgers import day, known_before, ledger_of, read_tables
 from tests.training.conftest import CUTOFF, END, dataset_of
 from training.dataset import DEFAULT, LATE, Dataset, default_dataset, late_dataset
@@ -69,6 +69,15 @@ def test_only_outcomes_known_at_the_cutoff_make_a_pair(datasets, question):
     assert 0 < pairs.row.size < rows.size
     np.testing.assert_array_equal(pairs.row, rows[outcome.known])
     np.testing.assert_array_equal(pairs.happened, outcome.happened[outcome.known])
+
+
+def test_an_invoice_is_asked_about_once_its_payment_would_be_in_the_books(datasets, past):
+    dataset, waits = datasets["late"], recording_days(past, CUTOFF)
+    assert waits > 0  # the simulated seller books some payments days later
+    rows = dataset.known_before(CUTOFF)
+    due_on = past.invoices.due_on[invoice_spine(past).invoice[rows]]
+    known = dataset.outcomes(rows, np.zeros(rows.size, np.int32), CUTOFF).known
+    assert due_on[known].max() == CUTOFF - waits - 1
 
 
 @both
