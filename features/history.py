@@ -179,6 +179,8 @@ class History(NamedTuple):
         What became known, when; by view.
     insolvent_on : ndarray of int32, shape (n_views,)
         Day we knew of the first insolvency judgment, else ``NEVER``.
+    natural_person_on : ndarray of int32, shape (n_views,)
+        Day we knew that the customer is a natural person, ``NEVER`` for a company.
     group_names : list of (str, str) or None
         Sector and country of each view.
     own : Own
@@ -202,6 +204,7 @@ class History(NamedTuple):
     accounts: Accounts
     groups: Groups
     insolvent_on: Days
+    natural_person_on: Days
     group_names: list[Group | None]
     own: Own
     peers: PeerDays
@@ -339,6 +342,7 @@ def build(facts: Facts, observed_from: int | None = None, peers: PeerDays | None
         insolvent_on=_first(
             np.repeat(np.arange(n_views), np.diff(judgments.start)), judgments.known_on, n_views
         ),
+        natural_person_on=_persons(rows["customers"], view["customers"], n_views),
         group_names=sectors.names,
         own=own,
         peers=peers,
@@ -604,6 +608,13 @@ def _sectors(rows: Rows, view: Index, n_views: int) -> _Sectors:
     known = np.full(n_views, NEVER, np.int32)
     known[view] = rows["recorded_at"] // MICROSECONDS_A_DAY
     return _Sectors(names, known)
+
+
+def _persons(rows: Rows, view: Index, n_views: int) -> Days:
+    known = np.full(n_views, NEVER, np.int32)
+    is_person = rows["is_natural_person"].astype(bool)
+    known[view[is_person]] = rows["recorded_at"][is_person] // MICROSECONDS_A_DAY
+    return known
 
 
 NO_FACTS = _as_arrays({name: empty_table(name) for name in TABLES})

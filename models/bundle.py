@@ -12,7 +12,7 @@ import json
 import os
 import re
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -168,12 +168,16 @@ class Champions:
         SHA-256 of the policy file in force.
     abstentions : dict
         Why a curve has no champion, by question: ``reason``, ``events`` and ``floor``.
+    challengers : dict
+        SHA-256, by question, of the bundles that are scored in the shadow of the champions: their
+        probabilities go on the record and never into an answer.
     """
 
     late: str | None
     default: str | None
     policy: str
     abstentions: dict[str, dict[str, Any]]
+    challengers: dict[str, str] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Replace the pointer file atomically."""
@@ -197,11 +201,16 @@ class Champions:
             champions = cls(**json.loads(data))
         except (ValueError, TypeError) as error:  # neither JSON nor UTF-8, or other fields
             raise BundleError(f"{path.name} is damaged") from error
-        curves = [one for one in (champions.late, champions.default) if one is not None]
-        named = all(_is_sha256(one) for one in (champions.policy, *curves))
-        if not named or not isinstance(champions.abstentions, dict):
+        if not champions._is_sound():
             raise BundleError(f"{path.name} is damaged")
         return champions
+
+    def _is_sound(self) -> bool:
+        by_question = (self.abstentions, self.challengers)
+        if not all(isinstance(one, dict) for one in by_question):
+            return False
+        curves = [one for one in (self.late, self.default) if one is not None]
+        return all(_is_sha256(one) for one in (self.policy, *curves, *self.challengers.values()))
 
 
 def _read(path: Path) -> bytes:

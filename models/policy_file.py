@@ -167,7 +167,7 @@ class Policy(Section):
     """A checked policy file, as :func:`load` reads it."""
 
     version: str
-    default_definition: Literal["bureau"]  # as in models.targets.DEFAULT_DEFINITIONS
+    default_definition: Literal["bureau", "bank", "insurer"]  # models/default_definitions.yaml
     horizon: Annotated[str, Field(alias="horizon_days", pattern=r"^terms \+ \d+$")]
     lgd_rate: LossGivenDefault
     funding: Funding

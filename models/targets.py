@@ -181,9 +181,7 @@ class Defaults(NamedTuple):
     ended_on: Days
 
 
-def find_defaults(
-    history: History, definition: DefaultDefinition, natural_person_on: Days | None = None
-) -> Defaults:
+def find_defaults(history: History, definition: DefaultDefinition) -> Defaults:
     """Find every spell of default in the history.
 
     Parameters
@@ -192,9 +190,6 @@ def find_defaults(
         All facts.
     definition : DefaultDefinition
         What a default is.
-    natural_person_on : ndarray of int32, shape (n_customers,), optional
-        Day we knew that the customer is a natural person, ``NEVER`` for a company; by default all
-        are companies.
 
     Returns
     -------
@@ -214,8 +209,6 @@ def find_defaults(
     latest, insolvent_on = history.views.latest, history.insolvent_on
     if not definition.insolvency:
         insolvent_on = np.full_like(insolvent_on, NEVER)
-    if natural_person_on is None:
-        natural_person_on = np.full(latest.size, NEVER, np.int32)
     rule = _Rule(
         definition.days_past_due,
         definition.consecutive_days,
@@ -227,7 +220,7 @@ def find_defaults(
         definition.probation_days,
     )
     happenings = (history.invoices, history.steps, history.disputes)
-    return Defaults(*_spells(*happenings, latest, insolvent_on, natural_person_on, rule))
+    return Defaults(*_spells(*happenings, latest, insolvent_on, history.natural_person_on, rule))
 
 
 class _Rule(NamedTuple):
@@ -276,7 +269,7 @@ def _spells(
         )
         of_customer = (
             (INSOLVENT, insolvent_on[view]),
-            (NATURAL_PERSON, natural_person_on[customer]),
+            (NATURAL_PERSON, natural_person_on[view]),
         )
         for kind, day in of_customer:
             if day < NEVER:

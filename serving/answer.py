@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from features.history import Facts
+from models import depth, grades
+from models.bands import LATE_AFTER_DAYS, VERY_LATE_AFTER_DAYS
 from models.bundle import Champions
 from models.policy import Decision, Order, Situation
 from serving.audit import Entry
@@ -39,7 +41,7 @@ def compose(
         "as_of": iso(as_of),
         "known_at": known_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "currency": currency,
-        "customer": _customer(facts),
+        "customer": {**_customer(facts), **_standing_shown(views)},
         "order": {
             "amount": money(order.amount_cents),
             "margin": money(order.margin_cents),
@@ -59,6 +61,7 @@ def compose(
             "late": _identity(champions.late),
             "default": _identity(champions.default),
             "policy": _identity(champions.policy),
+            "grades": grades.SCALE,
             "code": installed("encours"),
         },
     }
@@ -104,17 +107,40 @@ def _customer(facts: Facts) -> dict[str, Any]:
     }
 
 
+def _standing_shown(views: Views) -> dict[str, Any]:
+    standing = views.standing
+    return {
+        "grade": None if standing is None else standing.grade,
+        "score": None if standing is None else standing.score,
+        "data_depth": views.data_depth,
+    }
+
+
 def _views_shown(views: Views, due_on: int) -> dict[str, Any]:
     paid_on = None
     if views.paid_on is not None:
         days = views.paid_on._asdict().items()
         paid_on = {quantile: None if d is None else iso(due_on + d) for quantile, d in days}
+    interval = None
+    if views.default_interval is not None:
+        ends = views.default_interval._asdict()
+        interval = {"horizon_days": grades.HORIZON_DAYS, "level": depth.LEVEL, **ends}
     return {
         "late": views.late,
+        "late_bands": None if views.late_bands is None else _bands_shown(views.late_bands),
         "paid_on": paid_on,
         "default": views.default,
+        "default_interval": interval,
         "abstentions": views.abstentions,
         "explanation": None if views.explanation is None else asdict(views.explanation),
+    }
+
+
+def _bands_shown(shares: dict[str, float]) -> dict[str, Any]:
+    return {
+        "late_after_days": LATE_AFTER_DAYS,
+        "very_late_after_days": VERY_LATE_AFTER_DAYS,
+        **shares,
     }
 
 

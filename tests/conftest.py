@@ -23,7 +23,7 @@ from models.workspace import Workspace
 from training.fit import Settings
 from training.promote import promote
 from training.tracking import Tracking
-from training.train import Books, Trained, train_default, train_late
+from training.train import Books, Plan, Trained, train_default, train_late
 
 hypothesis.settings.register_profile("encours", deadline=None)  # machines are slow at times
 hypothesis.settings.load_profile("encours")
@@ -56,10 +56,10 @@ def trained(simulated, tmp_path_factory) -> Workspace:
     ledger = store.ledger
     history = build(store.read(versions=True), ledger.observed_from)
     books = Books(ledger.id, store.data_sha256(), history, store.last_day() + 1)
-    quick = Settings(most_rounds=25, pairs_per_row=2)
+    quick = Plan(Settings(most_rounds=25, pairs_per_row=2), walks=0, resamples=5)
     tracking = Tracking(workspace.mlflow_url, workspace.mlflow_artifacts)
     for train in (train_late, train_default):
-        assert isinstance(train(books, workspace.bundles, tracking, settings=quick), Trained)
+        assert isinstance(train(books, workspace.bundles, tracking, plan=quick), Trained)
     promote(tracking, workspace, POLICY)
     return workspace
 

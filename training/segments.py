@@ -22,8 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history import Facts, History
-from features.versions import lay_out
+from features.history import History
 from training.dataset import Dataset
 
 Index = NDArray[np.int64]
@@ -52,9 +51,7 @@ class Segment(NamedTuple):
     code: Index
 
 
-def segments(
-    dataset: Dataset, history: History, cutoff: int, natural_person: Bools | None = None
-) -> dict[str, Segment]:
+def segments(dataset: Dataset, history: History, cutoff: int) -> dict[str, Segment]:
     """Tell the rows of a dataset apart in every way that divides them.
 
     Parameters
@@ -64,8 +61,6 @@ def segments(
     history : History
     cutoff : int
         Exclusive date before which the curve learned.
-    natural_person : ndarray of bool, shape (n_views,), optional
-        From :func:`natural_persons`; without it nobody is told a sole trader.
 
     Returns
     -------
@@ -75,38 +70,15 @@ def segments(
     learned = dataset.known_before(cutoff)
     view = history.views.at(dataset.customer, dataset.as_of)
     is_recorded = history.groups.known_on[view] < dataset.as_of
+    is_person = history.natural_person_on[view] < dataset.as_of
     found = {
         "size": _size(dataset, learned),
         "sector": _sector(history, view, is_recorded, learned),
         "tenure": _tenure(dataset),
         "customer": _seen(dataset, learned),
+        "person": Segment(PERSONS, np.select([is_person, is_recorded], [0, 1], 2)),
     }
-    if natural_person is not None:
-        company_or_person = np.where(natural_person[view], 0, 1)
-        found["person"] = Segment(PERSONS, np.where(is_recorded, company_or_person, 2))
     return {name: one for name, one in found.items() if np.unique(one.code).size > 1}
-
-
-def natural_persons(facts: Facts, history: History) -> Bools:
-    """Read who is a natural person off the ledger's facts.
-
-    Parameters
-    ----------
-    facts : Facts
-        Those that `history` was built from.
-    history : History
-
-    Returns
-    -------
-    ndarray of bool, shape (n_views,)
-        By view, as :attr:`History.group_names`: what was thought of a customer may be corrected.
-    """
-    customers = facts["customers"]
-    code = history.codes(customers["customer_id"])
-    rows, view = lay_out(customers, code, history.views)
-    is_person = np.zeros(history.views.since.size, bool)
-    is_person[view] = rows["is_natural_person"].astype(bool)
-    return is_person
 
 
 def _size(dataset: Dataset, learned: Index) -> Segment:

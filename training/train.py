@@ -1,35 +1,43 @@
 """Trains both curves on a ledger, measures them out of time and registers them as challengers.
 
 The curve that is registered is the one that was measured: fitted with what was known at the
-cut-off, then asked about the time since.
+cut-off, then asked about the time since. Beside it stand a scorecard and the rule of thumb on the
+same rows, the same fit repeated at earlier cut-offs, and the pictures that a reviewer asks for.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from importlib.metadata import version as installed
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import pandas as pd
 
 from features.history import History
 from features.ledger import LedgerError
 from models import bundle as bundles
-from models.metrics import Quality
+from models.bundle import Bundle
+from models.metrics import Interval, Quality
 from models.targets import DEFAULT_DEFINITIONS, find_defaults
+from training import gate, gate_file, model_card, plots, tune
+from training.card import as_date, card, figures, parameters
 from training.dataset import DEFAULT, LATE, Dataset, default_dataset, late_dataset
-from training.evaluate import out_of_time
-from training.fit import BOOSTER_PARAMETERS, Fit, Settings, fit
-from training.tracking import Tracking, Version
+from training.evaluate import Evaluation, evaluate
+from training.fit import Fit, Settings, fit
+from training.reference import reference
+from training.segments import segments
+from training.tracking import CHAMPION, Tracking, Trial, Version
+from training.walk_forward import POOLED, most_cutoffs, walk_forward
 
 FEWEST_DEFAULTS = 50
+FEWEST_ROWS = 1_000
 LATE_TEST_DAYS = 90 + LATE.reported[-1]
 DEFAULT_TEST_DAYS = DEFAULT.longest + 31  # a month of customers asked about a year
+WALK_PAIRS = 300_000  # of a fit at an earlier cut-off: there are many
 Progress = Callable[[str], None]
 
 
@@ -55,12 +63,56 @@ class Books:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What a training does.
+
+    Attributes
+    ----------
+    settings : Settings
+        Of the fit; where the search starts.
+    walks : int
+        Earlier cut-offs at which the fit is repeated; fewer where the ledger is short.
+    trials : int
+        Of the search of parameters; 0 searches nothing.
+    search_seconds : float
+        Of the search, at most.
+    resamples : int
+        Draws of customers for the intervals.
+    owner : str
+        Who answers for the models: on the card, not in the bundle.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    walks: int = 6
+    trials: int = 0
+    search_seconds: float = math.inf
+    resamples: int = 200
+    owner: str = "not named"
+
+
+@dataclass(frozen=True)
 class Trained:
-    """A registered curve and how it did."""
+    """A registered curve and how it did.
+
+    Attributes
+    ----------
+    version : Version
+    fit : Fit
+    evaluation : Evaluation
+    walked : DataFrame or None
+        See :func:`training.walk_forward.walk_forward`; ``None`` where no earlier cut-off was asked
+        for or the ledger is too short.
+    """
 
     version: Version
     fit: Fit
-    measured: list[Quality]
+    evaluation: Evaluation
+    walked: pd.DataFrame | None
+
+    @property
+    def measured(self) -> list[Quality]:
+        """The curve at each reported term."""
+        return [one.quality for one in self.evaluation.terms.values()]
 
 
 @dataclass(frozen=True)
@@ -76,7 +128,7 @@ def train_late(
     bundle_folder: Path,
     tracking: Tracking,
     cutoff: int | None = None,
-    settings: Settings | None = None,
+    plan: Plan | None = None,
     progress: Progress = lambda stage: None,
 ) -> Trained:
     """Train, measure and register the late-payment curve.
@@ -90,7 +142,7 @@ def train_late(
     cutoff : int, optional
         Exclusive date; by default five months before the end, so that the longest reported term
         is measured on the invoices that fell due in the three months after it.
-    settings : Settings, optional
+    plan : Plan, optional
     progress : callable
         Told each stage.
 
@@ -102,7 +154,7 @@ def train_late(
     cutoff = _checked(cutoff, books, LATE_TEST_DAYS)
     progress("late: features")
     dataset = late_dataset(books.history)
-    return _train(dataset, books, bundle_folder, tracking, cutoff, settings, {}, progress)
+    return _train(dataset, books, bundle_folder, tracking, cutoff, plan or Plan(), {}, progress)
 
 
 def train_default(
@@ -110,7 +162,7 @@ def train_default(
     bundle_folder: Path,
     tracking: Tracking,
     cutoff: int | None = None,
-    settings: Settings | None = None,
+    plan: Plan | None = None,
     definition: str = "bureau",
     progress: Progress = lambda stage: None,
 ) -> Trained | Abstained:
@@ -140,15 +192,9 @@ def train_default(
         return Abstained(DEFAULT.name, reason)
     progress("default: features")
     dataset = default_dataset(books.history, chosen, books.end)
+    defined = {"default_definition": asdict(chosen)}
     return _train(
-        dataset,
-        books,
-        bundle_folder,
-        tracking,
-        cutoff,
-        settings,
-        {"default_definition": asdict(chosen)},
-        progress,
+        dataset, books, bundle_folder, tracking, cutoff, plan or Plan(), defined, progress
     )
 
 
@@ -158,27 +204,64 @@ def _train(
     bundle_folder: Path,
     tracking: Tracking,
     cutoff: int,
-    settings: Settings | None,
+    plan: Plan,
     definition: dict[str, Any],
     progress: Progress,
 ) -> Trained:
     name = dataset.question.name
-    settings = settings or Settings()
+
+    def stage(said: str) -> None:
+        progress(f"{name}: {said}")
+
     _require_history(dataset, cutoff)
-    fitted = fit(dataset, cutoff, settings, lambda stage: progress(f"{name}: {stage}"))
-    progress(f"{name}: measure")
-    measured = out_of_time(fitted.curve, dataset, dataset.between(cutoff, books.end), books.end)
-    card = {**_card(dataset, books, fitted, measured), **definition}
-    progress(f"{name}: register")
-    sha256 = bundles.write(bundle_folder, fitted.curve, _reference(dataset, cutoff), card)
+    settings, tags = plan.settings, {}
+    if plan.trials:
+        found = tune.search(dataset, cutoff, settings, plan.trials, plan.search_seconds, stage)
+        tried = [Trial(trial.parameters, trial.value, trial.state) for trial in found.trials]
+        settings, tags = found.settings, {"search_run_id": tracking.search(name, tried)}
+    fitted = fit(dataset, cutoff, settings, stage)
+    kinds = segments(dataset, books.history, cutoff)
+    evaluation = evaluate(
+        fitted.curve, dataset, cutoff, books.end, kinds, resamples=plan.resamples, progress=stage
+    )
+    walked = _walked(dataset, books.end, settings, plan, stage)
+    measured = _figures_of(fitted, dataset, evaluation, walked)
+    stage("register")
+    kept = reference(dataset, fitted.curve, cutoff, books.end)
+    said = {**card(dataset, books.id, books.data_sha256, fitted, evaluation), **definition}
+    sha256 = bundles.write(bundle_folder, fitted.curve, kept, said)
+    before = _champion(bundle_folder, tracking, name)
+    papers = _papers(said | {"owner": plan.owner, "bundle_sha256": sha256}, measured, before)
     version = tracking.record(
         name,
-        _parameters(settings, fitted, books),
-        _metrics(measured),
+        parameters(settings, fitted, books.id, books.data_sha256),
+        figures(evaluation),
         bundle_folder / sha256,
-        {"features.json": json.dumps(list(dataset.features), indent=1)},
+        {
+            "features.json": json.dumps(list(dataset.features), indent=1),
+            **papers,
+            **_pictures(fitted, dataset, books.end, walked),
+        },
+        tables={} if walked is None else {"walk_forward": _columns(walked)},
+        tags={**tags, "data_sha256": books.data_sha256, "owner": plan.owner},
     )
-    return Trained(version, fitted, measured)
+    return Trained(version, fitted, evaluation, walked)
+
+
+def _walked(
+    dataset: Dataset, end: int, settings: Settings, plan: Plan, stage: Progress
+) -> pd.DataFrame | None:
+    """Repeat the fit at earlier cut-offs, as many as the ledger has room for."""
+    walks = min(plan.walks, most_cutoffs(dataset, end))
+    if walks == 0:
+        return None
+    lighter = replace(settings, most_pairs=min(settings.most_pairs, WALK_PAIRS))
+    return walk_forward(dataset, end, walks, lighter, stage, plan.resamples)
+
+
+def _champion(folder: Path, tracking: Tracking, question: str) -> Bundle | None:
+    version = tracking.find(question, CHAMPION)
+    return None if version is None else bundles.read(folder, version.bundle_sha256)
 
 
 def _checked(cutoff: int | None, books: Books, test_days: int) -> int:
@@ -202,77 +285,54 @@ def _require_history(dataset: Dataset, cutoff: int) -> None:
         )
 
 
-def _card(dataset: Dataset, books: Books, fitted: Fit, measured: list[Quality]) -> dict[str, Any]:
-    return {
-        "question": dataset.question.name,
-        "terms_days": [dataset.question.shortest, dataset.question.longest],
-        "ledger_id": books.id,
-        "data_sha256": books.data_sha256,
-        "trained_from": as_date(fitted.trained_from),
-        "cutoff": as_date(fitted.cutoff),
-        "measured_until": as_date(books.end),
-        "rounds": fitted.rounds,
-        "libraries": {name: installed(name) for name in ("lightgbm", "numpy", "scikit-learn")},
-        "python": platform.python_version(),
-        "metrics": [{**quality._asdict(), "auc": _auc(quality)} for quality in measured],
+def _figures_of(
+    fitted: Fit, dataset: Dataset, evaluation: Evaluation, walked: pd.DataFrame | None
+) -> dict[str, Any]:
+    """Put all that was measured together, ready for JSON."""
+    rules = gate_file.load().calibrated
+    grades = gate.graded(fitted.curve, dataset, fitted.cutoff, evaluation.end, rules)
+    steps = [] if walked is None else json.loads(walked.to_json(orient="records"))
+    return evaluation.as_dict() | {
+        "grades": [grade._asdict() for grade in grades],
+        "walk_forward": steps,
     }
 
 
-def _auc(quality: Quality) -> dict[str, float | None]:
-    """Return the AUC for the card; null where nothing happened, or nothing else."""
-    figures = quality.auc._asdict()
-    return {name: None if math.isnan(value) else value for name, value in figures.items()}
-
-
-def _reference(dataset: Dataset, cutoff: int) -> dict[str, Any]:
-    """Medians of the year before the cut-off, what reasons compare with; null when all missing."""
-    rows = dataset.known_before(cutoff)
-    X = dataset.X[rows[dataset.as_of[rows] >= cutoff - 365]]
-    known = ~np.isnan(X).all(axis=0)
-    medians = dict.fromkeys(dataset.features)
-    for column in np.flatnonzero(known):
-        medians[dataset.features[column]] = float(np.nanmedian(X[:, column]))
-    return {"median": medians}
-
-
-def _parameters(settings: Settings, fitted: Fit, books: Books) -> dict[str, Any]:
+def _papers(
+    named: dict[str, Any], measured: dict[str, Any], before: Bundle | None
+) -> dict[str, str]:
+    """Write what a reviewer reads: all the figures, and the model card."""
+    last = None if before is None else before.card | {"bundle_sha256": before.sha256}
     return {
-        **BOOSTER_PARAMETERS,
-        **settings.parameters,
-        "seed": settings.seed,
-        "pairs_per_row": settings.pairs_per_row,
-        "most_rounds": settings.most_rounds,
-        "patience": settings.patience,
-        "calibration_rate": settings.calibration_rate,
-        "rounds": fitted.rounds,
-        "training_pairs": fitted.training_pairs,
-        "cutoff": as_date(fitted.cutoff),
-        "ledger_id": books.id,
-        "data_sha256": books.data_sha256,
+        "evaluation.json": json.dumps(measured, indent=1, sort_keys=True),
+        "model_card.html": model_card.render(named, measured, last),
     }
 
 
-def _metrics(measured: list[Quality]) -> dict[str, float]:
-    return {
-        f"{figure}_{quality.term_days}d": value
-        for quality in measured
-        for figure, value in (
-            ("auc", quality.auc.value),
-            ("auc_low", quality.auc.low),
-            ("auc_high", quality.auc.high),
-            ("brier", quality.brier),
-            ("log_loss", quality.log_loss),
-            ("predicted_rate", quality.predicted_rate),
-            ("observed_rate", quality.observed_rate),
-        )
-        if not math.isnan(value)
-    }
+def _pictures(
+    fitted: Fit, dataset: Dataset, end: int, walked: pd.DataFrame | None
+) -> dict[str, bytes]:
+    pictures = plots.of_fit(fitted.curve, dataset, dataset.between(fitted.cutoff, end), end)
+    if walked is not None:
+        name = dataset.question.name
+        steps = walked[walked["cutoff"] != POOLED]
+        cutoffs = sorted(set(steps["cutoff"]))
+        auc = {
+            term: _auc_at(steps[steps["term_days"] == term], cutoffs)
+            for term in dataset.question.reported
+        }
+        days = [date.fromisoformat(day) for day in cutoffs]
+        pictures["plots/walk_forward.png"] = plots.walk_forward(name, days, auc)
+    return pictures
 
 
-def as_date(day: int) -> str:
-    """Write a day number as an ISO date.
+def _auc_at(steps: pd.DataFrame, cutoffs: list[str]) -> list[Interval]:
+    """Give the AUC at each cut-off; NaN where nothing was measured."""
+    found = steps.set_index("cutoff")[["auc", "auc_low", "auc_high"]].reindex(cutoffs)
+    return [Interval(*map(float, line)) for line in found.to_numpy()]
 
-    >>> as_date(18262)
-    '2020-01-01'
-    """
-    return str(np.datetime64(day, "D"))
+
+def _columns(table: pd.DataFrame) -> dict[str, list[Any]]:
+    """Give a table to MLflow, null where there is no figure."""
+    whole = table.astype(object).where(table.notna(), None)
+    return {str(name): whole[name].tolist() for name in whole}

@@ -45,6 +45,22 @@ class Customer(Told):
     name: str | None
     is_natural_person: bool
     country: Annotated[str | None, Field(description="ISO 3166-1 alpha-2.")]
+    grade: Annotated[
+        Literal["A", "B", "C", "D", "E", "F", "G", "H"] | None,
+        Field(
+            description="On the master scale of `versions.grades`, by the probability of default "
+            "within 365 days: A at most 0.5 %, B 1 %, C 2.5 %, D 5 %, E 10 %, F 20 %, G 40 %, H "
+            "above or in default. Null where the default curve abstains."
+        ),
+    ]
+    score: Annotated[
+        int | None,
+        Field(ge=0, le=1000, description="Higher is safer; 50 points halve the odds of default."),
+    ]
+    data_depth: Annotated[
+        Literal["A", "B", "C", "D", "E", "F", "G"],
+        Field(description="How much is known of the customer, A much; at G the curves abstain."),
+    ]
 
 
 class OrderSeen(Told):
@@ -68,6 +84,16 @@ class LateCurve(Told):
     days_60: Annotated[Probability, Field(alias="60")]
 
 
+class LateBands(Told):
+    """Probabilities that the invoice is paid on time, late or very late; they add up to 1."""
+
+    late_after_days: Annotated[int, Field(description="Late is more days after the due date.")]
+    very_late_after_days: Annotated[int, Field(description="Very late is more days after it.")]
+    on_time: Probability
+    late: Probability
+    very_late: Probability
+
+
 class PaidOn(Told):
     """Dates by which the payment arrives with that probability; null beyond the curve."""
 
@@ -83,6 +109,15 @@ class DefaultCurve(Told):
     days_90: Annotated[Probability, Field(alias="90")]
     days_180: Annotated[Probability, Field(alias="180")]
     days_365: Annotated[Probability, Field(alias="365")]
+
+
+class DefaultInterval(Told):
+    """Where the probability of default may lie; wider for a customer of whom less is known."""
+
+    horizon_days: Annotated[int, Field(description="Of the probability.")]
+    level: Annotated[Rate, Field(description="Of the interval.")]
+    low: Probability
+    high: Probability
 
 
 class Abstention(BaseModel):
@@ -190,6 +225,7 @@ class Versions(Told):
     late: Hash | None
     default: Hash | None
     policy: Hash
+    grades: Annotated[str, Field(description="Name of the master scale.")]
     code: str
 
 
@@ -221,8 +257,13 @@ class Assessment(Told):
     order: OrderSeen
     exposure: Annotated[Money, Field(description="What the customer owes, without this order.")]
     late: LateCurve | None
+    late_bands: LateBands | None
     paid_on: PaidOn | None
     default: DefaultCurve | None
+    default_interval: Annotated[
+        DefaultInterval | None,
+        Field(description="Null where the curve abstains, or was registered without one."),
+    ]
     abstentions: Annotated[
         dict[Literal["late", "default"], Abstention],
         Field(description="By curve: why it gives no probability."),

@@ -268,6 +268,18 @@ def test_late_by_more_days_is_rarer_and_known_later(tables, cutoff):
 # ----------------------------------------------------------------------------------------- defaults
 
 
+def test_a_natural_person_is_one_from_the_day_we_knew_the_customer():
+    customers = pd.DataFrame(
+        {
+            "customer_id": ["A", "B"],
+            "is_natural_person": [True, False],
+            "recorded_at": pd.Timestamp("2024-02-01 10:00"),
+        }
+    )
+    known = history.build(history.facts_of(ledger_of({"customers": customers})))
+    assert known.natural_person_on.tolist() == [day("2024-02-01"), NEVER]
+
+
 class Spell(NamedTuple):
     """Two ISO dates; no end while it lasts."""
 
@@ -279,8 +291,9 @@ def spells(
     known: History, before: str = "2025-01-01", definition=BUREAU, person_on: int | None = None
 ) -> list[Spell]:
     """Spells of the first customer that began before a date."""
-    persons = None if person_on is None else np.array([person_on], np.int32)
-    found = find_defaults(known, definition, persons)
+    if person_on is not None:
+        known = known._replace(natural_person_on=np.array([person_on], np.int32))
+    found = find_defaults(known, definition)
     mine = slice(found.start[0], found.start[1])
     return [
         Spell(_date(began), None if ended == NEVER else _date(ended))
@@ -775,7 +788,7 @@ PERSONS = st.lists(
 def test_spells_are_those_of_books_read_every_day(tables, definition, persons):
     known = history.build(history.facts_of(ledger_of(tables)))
     person_on = np.array(persons[: known.customers.size], np.int32)
-    found = find_defaults(known, definition, person_on)
+    found = find_defaults(known._replace(natural_person_on=person_on), definition)
     for customer in range(known.customers.size):
         plain = plain_spells(known, definition, customer, person_on[customer])
         assert seen_by(found, customer, LAST_DAY + 1) == plain

@@ -20,6 +20,7 @@ from features.dictionary import dictionary
 from features.history import build as build_history
 from features.store import Source, Store, connect, sqlite_url
 from models import bundle as bundles
+from models import grades
 from models.bundle import Champions
 from models.policy import Order
 from models.workspace import Workspace
@@ -366,10 +367,119 @@ def test_a_customer_without_invoices_needs_an_order(assessor):
     answer = told(assessor.assess("A", ORDER))
     assert answer["customer"]["name"] == "Atelier Morel"
     assert answer["exposure"] == "0.00"
+    assert answer["recommendation"]["action"] == "review"
+
+
+# How good the customer is, and how well we know.
+
+
+def test_of_a_stranger_both_curves_say_nothing_and_which_record_would_help(seller, clock):
+    weights = {"settled": 0.9, "accounts": 1.2, "cover": 0.4}
+    put_in_charge(seller, default=another(seller, "default", family_weights=weights))
+    add(seller, "customer | name\nA | Atelier Morel")
+    answer = told(assessor_of(seller, clock).assess("A", ORDER))
+    assert answer["customer"]["data_depth"] == "G"
+    assert answer["customer"]["grade"] is answer["customer"]["score"] is None
+    for said in ("late", "late_bands", "paid_on", "default", "default_interval", "explanation"):
+        assert answer[said] is None
+    assert set(answer["abstentions"]) == {"late", "default"}
+    default = answer["abstentions"]["default"]
+    assert default["reason"].startswith("nothing is known of this customer")
+    assert default["record"] == "accounts"
+    assert default["en"].endswith("what would help most: published accounts")
+    assert default["fr"].endswith("ce qui aiderait le plus : des comptes publiés")
+    assert answer["recommendation"]["action"] == "review"
+
+
+def test_published_accounts_alone_are_enough_for_the_late_curve(assessor):
+    """
+    statement_id | closed_on  | published_on | revenue
+    S-1          | 2024-12-31 | 2025-05-01   | 100000
+    """
+    answer = told(assessor.assess("A", ORDER))
+    assert answer["customer"]["data_depth"] == "F"
     assert answer["late"] is not None
     assert answer["default"] is None  # the curve learned from customers who buy
     assert "no invoice" in answer["abstentions"]["default"]["reason"]
     assert answer["recommendation"]["action"] == "review"
+
+
+def test_a_first_unpaid_invoice_past_its_due_date_is_something_known(assessor):
+    """
+    due_on     | settled_on | amount
+    2025-07-01 |            | 5000
+    """
+    assert told(assessor.assess("A", ORDER))["customer"]["data_depth"] == "F"
+
+
+def test_grade_and_score_are_those_of_the_probability_within_a_year(said):
+    for one in said:
+        customer, default = one["customer"], one["default"]
+        if default is None:
+            assert (customer["grade"], customer["score"]) in {(None, None), ("H", 0)}
+            assert one["default_interval"] is None
+            continue
+        low, high = grades.bounds(customer["grade"])
+        assert low < default["365"] <= high
+        assert customer["score"] == grades.score(default["365"])
+    assert len({one["customer"]["grade"] for one in said}) > 3
+    assert len({one["customer"]["data_depth"] for one in said}) > 3
+
+
+def test_a_customer_in_default_is_h_and_0_even_in_a_thin_file(assessor):
+    """
+    event_id | kind      | opened_on
+    E-1      | safeguard | 2025-06-20
+    """
+    answer = told(assessor.assess("A", ORDER))
+    customer = answer["customer"]
+    assert (customer["grade"], customer["score"], customer["data_depth"]) == ("H", 0, "G")
+    assert answer["recommendation"]["action"] == "cash"
+
+
+def test_the_interval_is_that_of_the_customers_depth(seller, clock):
+    table = {letter: {"low": -0.1 * i, "high": 0.2 * i} for i, letter in enumerate("ABCDEFG", 1)}
+    put_in_charge(seller, default=another(seller, "default", depth=table))
+    thin = "A | F-A | 2025-03-01 | 2025-03-01 | 100"
+    rich = "\n".join(f"B | F-{i} | 2025-03-{i:02d} | 2025-03-{i:02d} | 100" for i in range(1, 13))
+    add(seller, f"customer | invoice | due_on | settled_on | amount\n{thin}\n{rich}")
+    assessor = assessor_of(seller, clock)
+    for customer, depth in (("A", "E"), ("B", "C")):
+        answer = told(assessor.assess(customer, ORDER))
+        assert answer["customer"]["data_depth"] == depth
+        odds = [p / (1 - p) for p in (answer["default"]["365"], *_ends(answer))]
+        offsets = table[answer["customer"]["data_depth"]]
+        assert math.log(odds[1] / odds[0]) == pytest.approx(offsets["low"])
+        assert math.log(odds[2] / odds[0]) == pytest.approx(offsets["high"])
+        assert answer["default_interval"]["horizon_days"] == 365
+
+
+def _ends(answer: dict[str, Any]) -> tuple[float, float]:
+    return answer["default_interval"]["low"], answer["default_interval"]["high"]
+
+
+def test_a_champion_registered_without_intervals_still_speaks(seller, clock):
+    found = bundles.read(seller.bundles, Champions.load(seller.champions).default)
+    reference = {"median": found.reference["median"]}
+    bare = bundles.write(seller.bundles, found.curve, reference, found.card)
+    put_in_charge(seller, default=bare)
+    add(seller, "due_on | settled_on | amount\n2025-03-01 | 2025-03-01 | 100")
+    answer = told(assessor_of(seller, clock).assess("A", ORDER))
+    assert answer["default"] is not None
+    assert answer["default_interval"] is None
+
+
+def test_late_bands_are_read_off_the_late_curve_and_add_up(said):
+    for one in said:
+        if one["late"] is None:
+            assert one["late_bands"] is None
+            continue
+        told_in = one["late_bands"]
+        assert (told_in["late_after_days"], told_in["very_late_after_days"]) == (0, 30)
+        assert told_in["on_time"] == 1 - one["late"]["0"]
+        assert told_in["very_late"] == one["late"]["30"]
+        total = told_in["on_time"] + told_in["late"] + told_in["very_late"]
+        assert total == pytest.approx(1, abs=1e-12)
 
 
 # Who is asked about.
@@ -594,11 +704,19 @@ def test_a_customer_recorded_later_is_unknown(blank, clock):
 # What may speak.
 
 
-def another(workspace: Workspace, question: str, **card: Any) -> str:
-    """Write a bundle with the champion's curve under another card."""
+def another(
+    workspace: Workspace,
+    question: str,
+    depth: dict[str, Any] | None = None,
+    family_weights: dict[str, float] | None = None,
+    **card: Any,
+) -> str:
+    """Write a bundle with the champion's curve under another card, or with another reference."""
     champion = getattr(Champions.load(workspace.champions), question)
     found = bundles.read(workspace.bundles, champion)
-    return bundles.write(workspace.bundles, found.curve, found.reference, {**found.card, **card})
+    given = {"depth": depth, "family_weights": family_weights}
+    reference = found.reference | {name: one for name, one in given.items() if one is not None}
+    return bundles.write(workspace.bundles, found.curve, reference, {**found.card, **card})
 
 
 def put_in_charge(workspace: Workspace, **changes: Any) -> None:

@@ -11,10 +11,12 @@ from models.targets import DEFAULT_DEFINITIONS
 from tests.features.ledgers import day
 from training.dataset import Dataset, default_dataset, late_dataset
 from training.fit import Settings
+from training.train import Plan
 
 END = day("2026-01-01")  # the simulated ledger's last day is 2025-12-31
 CUTOFF = day("2025-03-04")  # a Tuesday
 QUICK = Settings(most_rounds=25, pairs_per_row=3, threads=1)
+PLAN = Plan(QUICK, walks=0, resamples=5)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from features.history import Facts, History
 from tests.features.ledgers import corrected, day, known_before, ledger_of, read_tables
 from tests.training.conftest import CUTOFF, END, dataset_of
 from training.dataset import Dataset, late_dataset
-from training.segments import MOST_SECTORS, Segment, natural_persons, segments
+from training.segments import MOST_SECTORS, Segment, segments
 
 both = pytest.mark.parametrize("question", ["late", "default"])
 
@@ -31,13 +31,12 @@ def told(segment: Segment) -> list[str]:
 
 def of_late_rows(facts: Facts, cutoff: str) -> dict[str, Segment]:
     known = history.build(facts)
-    return segments(late_dataset(known), known, day(cutoff), natural_persons(facts, known))
+    return segments(late_dataset(known), known, day(cutoff))
 
 
 @pytest.fixture(scope="module")
-def found(facts, past, datasets) -> dict[str, dict[str, Segment]]:
-    persons = natural_persons(facts, past)
-    return {name: segments(one, past, CUTOFF, persons) for name, one in datasets.items()}
+def found(past, datasets) -> dict[str, dict[str, Segment]]:
+    return {name: segments(one, past, CUTOFF) for name, one in datasets.items()}
 
 
 # ------------------------------------------------------------------------------------ small ledgers
@@ -156,18 +155,13 @@ def test_sole_traders_are_those_the_ledger_says(facts, past: History, datasets, 
 
 
 @both
-def test_without_the_facts_nobody_is_told_a_sole_trader(past, datasets, question):
-    assert "person" not in segments(datasets[question], past, CUTOFF)
-
-
-@both
 def test_what_became_known_since_the_cutoff_tells_no_earlier_row_apart(
     facts, datasets, found, question
 ):
     witness = known_before(facts, CUTOFF)
     then = history.build(witness)
     dataset, dataset_then = datasets[question], dataset_of(question, then)
-    told_then = segments(dataset_then, then, CUTOFF, natural_persons(witness, then))
+    told_then = segments(dataset_then, then, CUTOFF)
     rows, rows_then = dataset.known_before(CUTOFF), dataset_then.known_before(CUTOFF)
     for name, segment in told_then.items():
         assert segment.labels == found[question][name].labels

@@ -1,10 +1,9 @@
-"""From a ledger to champions: trained, measured out of time, registered, promoted, repeatable."""
+"""From a ledger to challengers: trained, measured out of time, registered, repeatable."""
 
 import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -12,21 +11,16 @@ import numpy as np
 import pytest
 
 from features import history
-from features.history import History
+from features.history import Facts
 from features.ledger import LedgerError
 from models import bundle as bundles
-from models.bundle import BundleError, Champions
-from models.policy import PolicyError
 from models.workspace import Workspace
 from tests.features.ledgers import day, known_before, ledger_of, read_tables
-from tests.training.conftest import CUTOFF, END, QUICK
+from tests.training.conftest import CUTOFF, END, PLAN, QUICK
 from training import train
-from training.evaluate import out_of_time
-from training.promote import PromotionError, promote
+from training.evaluate import evaluate
 from training.tracking import CHALLENGER, CHAMPION, Tracking
 from training.train import Abstained, Books, Trained, train_default, train_late
-
-POLICY = Path(__file__).parents[2] / "models" / "policy.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +44,10 @@ def workspace(blank, tmp_path) -> Iterator[Workspace]:
 
 
 @pytest.fixture(autouse=True)
-def few_draws(monkeypatch) -> None:
-    """Draw fewer customers for the intervals: they are tested alone."""
-    monkeypatch.setattr(train, "out_of_time", partial(out_of_time, resamples=5))
+def no_pictures(request, monkeypatch) -> None:
+    """Draw nothing, unless a test looks at the pictures: they take seconds and are tested alone."""
+    if "pictures" not in request.keywords:
+        monkeypatch.setattr(train.plots, "of_fit", lambda *_: {})
 
 
 @pytest.fixture
@@ -61,43 +56,23 @@ def tracking(workspace) -> Tracking:
 
 
 @pytest.fixture(scope="module")
-def books(past) -> Books:
-    return Books("L1", "f" * 64, past, END)
+def books(facts) -> Books:
+    return books_of(facts)
+
+
+def books_of(facts: Facts, end: int = END) -> Books:
+    return Books("L1", "f" * 64, history.build(facts), end)
 
 
 @pytest.fixture
 def late(books, workspace, tracking) -> Trained:
-    return train_late(books, workspace.bundles, tracking, settings=QUICK)
-
-
-@pytest.fixture
-def few_are_enough(monkeypatch) -> None:
-    """Accept the simulated ledger's two dozen defaults."""
-    monkeypatch.setattr(train, "FEWEST_DEFAULTS", 10)
+    return train_late(books, workspace.bundles, tracking, plan=PLAN)
 
 
 def abstain(books: Books, workspace: Workspace, tracking: Tracking) -> Abstained:
-    answer = train_default(books, workspace.bundles, tracking, settings=QUICK)
+    answer = train_default(books, workspace.bundles, tracking, plan=PLAN)
     assert isinstance(answer, Abstained)
     return answer
-
-
-def train_both(books: Books, workspace: Workspace, tracking: Tracking) -> dict[str, Trained]:
-    both = {
-        "late": train_late(books, workspace.bundles, tracking, settings=QUICK),
-        "default": train_default(books, workspace.bundles, tracking, settings=QUICK),
-    }
-    assert all(isinstance(one, Trained) for one in both.values())
-    return both
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """All files below a folder, MLflow's database aside, by path."""
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in folder.rglob("*")
-        if file.is_file() and not file.name.startswith("mlflow.db")
-    }
 
 
 # ----------------------------------------------------------------------------------------- training
@@ -142,7 +117,9 @@ def test_a_run_shows_its_parameters_and_figures(tracking, late):
 
 
 def test_training_again_gives_the_same_bundle_and_another_version(books, workspace, tracking, late):
-    again = train_late(books, workspace.bundles, tracking, settings=replace(QUICK, threads=2))
+    again = train_late(
+        books, workspace.bundles, tracking, plan=replace(PLAN, settings=replace(QUICK, threads=2))
+    )
     assert again.version.bundle_sha256 == late.version.bundle_sha256
     assert int(again.version.number) == int(late.version.number) + 1
     assert tracking.find("late", CHALLENGER) == again.version
@@ -153,7 +130,7 @@ def test_another_ledger_has_another_bundle_though_the_curve_is_the_same(
     books, workspace, tracking, late
 ):
     other = train_late(
-        replace(books, id="L2"), workspace.bundles, tracking, settings=QUICK
+        replace(books, id="L2"), workspace.bundles, tracking, plan=PLAN
     ).version.bundle_sha256
     assert other != late.version.bundle_sha256
     first, second = (
@@ -167,24 +144,22 @@ def test_the_rows_a_curve_is_measured_on_lie_from_its_cutoff_on(
 ):
     asked = []
 
-    def noted(curve, dataset, rows, end):
-        asked.append((dataset.as_of[rows], end))
-        return out_of_time(curve, dataset, rows, end, resamples=5)
+    def noted(curve, dataset, cutoff, end, kinds, **how):
+        asked.append((cutoff, end))
+        return evaluate(curve, dataset, cutoff, end, kinds, **how)
 
-    monkeypatch.setattr(train, "out_of_time", noted)
-    trained = train_late(books, workspace.bundles, tracking, CUTOFF, QUICK)
-    ((as_of, end),) = asked
-    assert trained.fit.cutoff == CUTOFF <= as_of.min()
-    assert as_of.max() < end == END
+    monkeypatch.setattr(train, "evaluate", noted)
+    trained = train_late(books, workspace.bundles, tracking, CUTOFF, PLAN)
+    assert asked == [(trained.fit.cutoff, END)] == [(CUTOFF, END)]
     assert trained.measured[0].rows > 100
 
 
 def test_what_the_card_says_of_the_past_stays_when_the_future_changes(
     facts, books, workspace, tracking
 ):
-    told = train_late(books, workspace.bundles, tracking, CUTOFF, QUICK)
-    then = replace(books, history=history.build(known_before(facts, CUTOFF)), end=CUTOFF)
-    blind = train_late(then, workspace.bundles, tracking, CUTOFF, QUICK)
+    told = train_late(books, workspace.bundles, tracking, CUTOFF, PLAN)
+    then = books_of(known_before(facts, CUTOFF), CUTOFF)
+    blind = train_late(then, workspace.bundles, tracking, CUTOFF, PLAN)
     assert blind.measured == []  # nobody knows yet
     first, second = (
         bundles.read(workspace.bundles, one.version.bundle_sha256) for one in (told, blind)
@@ -197,17 +172,17 @@ def test_what_the_card_says_of_the_past_stays_when_the_future_changes(
 
 
 def test_where_nothing_ever_happened_the_auc_is_left_blank(books, workspace, tracking, monkeypatch):
-    def never(curve, dataset, rows, end):
+    def never(curve, dataset, *where, **how):
         punctual = replace(
             dataset,
             outcomes=lambda rows, terms, cutoff: dataset.outcomes(rows, terms, cutoff)._replace(
                 happened=np.zeros(rows.size, bool)
             ),
         )
-        return out_of_time(curve, punctual, rows, end, resamples=5)
+        return evaluate(curve, punctual, *where, **how)
 
-    monkeypatch.setattr(train, "out_of_time", never)
-    trained = train_late(books, workspace.bundles, tracking, settings=QUICK)
+    monkeypatch.setattr(train, "evaluate", never)
+    trained = train_late(books, workspace.bundles, tracking, plan=PLAN)
     metrics = bundles.read(workspace.bundles, trained.version.bundle_sha256).card["metrics"]
     assert metrics[0]["auc"] == {"value": None, "low": None, "high": None}
     assert metrics[0]["events"] == 0
@@ -221,9 +196,9 @@ def test_where_nothing_ever_happened_the_auc_is_left_blank(books, workspace, tra
 
 
 @pytest.fixture
-def known(request) -> History:
-    """Lay out the history of the docstring's ledger."""
-    return history.build(history.facts_of(ledger_of(read_tables(request.function.__doc__))))
+def known(request) -> Facts:
+    """Read the facts of the docstring's ledger."""
+    return history.facts_of(ledger_of(read_tables(request.function.__doc__)))
 
 
 def test_a_ledger_with_too_little_history_is_refused_with_its_count(known, workspace, tracking):
@@ -232,7 +207,7 @@ def test_a_ledger_with_too_little_history_is_refused_with_its_count(known, works
     2024-03-01 | 2024-03-11 | 100
     2024-04-15 | 2024-04-15 | 300
     """
-    poor = Books("L1", "f" * 64, known, day("2025-01-01"))
+    poor = books_of(known, day("2025-01-01"))
     said = r"late curve: 2 rows before the cut-off 2024-08-04, at least 1,000 are needed"
     with pytest.raises(LedgerError, match=said):
         train_late(poor, workspace.bundles, tracking)
@@ -245,15 +220,15 @@ def test_a_ledger_without_any_invoice_is_refused(known, workspace, tracking):
     event_id | kind        | opened_on
     J1       | liquidation | 2024-02-12
     """
-    empty = Books("L1", "f" * 64, known, day("2025-01-01"))
+    empty = books_of(known, day("2025-01-01"))
     with pytest.raises(LedgerError, match="late curve: 0 rows before the cut-off"):
         train_late(empty, workspace.bundles, tracking)
     assert isinstance(train_default(empty, workspace.bundles, tracking), Abstained)
 
 
-def test_a_ledger_of_many_invoices_and_little_time_is_refused(past, workspace, tracking):
+def test_a_ledger_of_many_invoices_and_little_time_is_refused(facts, past, workspace, tracking):
     first = int(past.invoices.issued_on.min())
-    books = Books("L1", "f" * 64, past, first + 60)
+    books = books_of(facts, first + 60)
     with pytest.raises(LedgerError, match="late curve"):
         train_late(books, workspace.bundles, tracking, first + 30)
     assert not workspace.bundles.exists()
@@ -283,113 +258,9 @@ def test_defaults_that_came_after_the_cutoff_teach_nothing(books, workspace, tra
     early, late_on = CUTOFF - 300, CUTOFF
     counted = []
     for cutoff in (early, late_on):
-        train_default(books, workspace.bundles, tracking, cutoff, QUICK)
+        train_default(books, workspace.bundles, tracking, cutoff, PLAN)
         counted.append(tracking.abstention("default")["events"])
     assert counted[0] < counted[1]
-
-
-# ---------------------------------------------------------------------------------------- promoting
-
-
-def test_promotion_names_the_champions_and_keeps_the_policy(workspace, tracking, books, late):
-    why = abstain(books, workspace, tracking)
-    champions = promote(tracking, workspace, POLICY)
-    assert Champions.load(workspace.champions) == champions
-    assert champions.late == late.version.bundle_sha256
-    assert champions.default is None
-    assert champions.abstentions["default"]["reason"] == why.reason
-    assert champions.abstentions["default"]["floor"] == 50
-    kept = workspace.policies / f"{champions.policy}.yaml"
-    assert kept.read_bytes() == POLICY.read_bytes()
-    assert tracking.find("late", CHAMPION) == late.version
-    assert tracking.find("default", CHAMPION) is None
-
-
-def test_both_curves_are_promoted_together(books, workspace, tracking, few_are_enough):
-    both = train_both(books, workspace, tracking)
-    champions = promote(tracking, workspace, POLICY)
-    assert champions.abstentions == {}
-    for question, trained in both.items():
-        sha256 = trained.version.bundle_sha256
-        assert getattr(champions, question) == sha256
-        assert bundles.read(workspace.bundles, sha256).curve.question == question
-        assert tracking.find(question, CHAMPION) == trained.version
-    card = bundles.read(workspace.bundles, champions.default).card
-    assert card["default_definition"]["name"] == "bureau"
-
-
-def test_a_curve_that_abstains_again_has_no_champion_any_more(
-    books, workspace, tracking, few_are_enough, monkeypatch
-):
-    train_both(books, workspace, tracking)
-    first = promote(tracking, workspace, POLICY)
-    monkeypatch.setattr(train, "FEWEST_DEFAULTS", 50)
-    abstain(books, workspace, tracking)
-    assert tracking.find("default", CHALLENGER) is None
-    second = promote(tracking, workspace, POLICY)
-    assert (second.late, second.default) == (first.late, None)
-    assert tracking.find("default", CHAMPION) is None
-    assert (workspace.bundles / first.default).is_dir()  # old decisions replay
-
-
-def test_a_curve_that_can_be_taught_again_abstains_no_more(
-    books, workspace, tracking, late, monkeypatch
-):
-    abstain(books, workspace, tracking)
-    monkeypatch.setattr(train, "FEWEST_DEFAULTS", 10)
-    taught = train_default(books, workspace.bundles, tracking, settings=QUICK)
-    assert tracking.abstention("default") is None
-    assert promote(tracking, workspace, POLICY).default == taught.version.bundle_sha256
-
-
-def test_without_a_challenger_nothing_is_promoted(workspace, tracking, late):
-    with pytest.raises(PromotionError, match="no challenger for the default curve"):
-        promote(tracking, workspace, POLICY)
-    assert not workspace.champions.exists()
-    assert tracking.find("late", CHAMPION) is None
-
-
-def test_without_any_training_nothing_is_promoted(workspace, tracking):
-    with pytest.raises(PromotionError, match="run `encours train`"):
-        promote(tracking, workspace, POLICY)
-
-
-def test_a_damaged_challenger_is_refused_and_nothing_changes(
-    books, workspace, tracking, few_are_enough
-):
-    before = train_both(books, workspace, tracking)
-    promote(tracking, workspace, POLICY)
-    for fit in (train_late, train_default):
-        other = fit(books, workspace.bundles, tracking, settings=replace(QUICK, seed=8))
-    damaged = workspace.bundles / other.version.bundle_sha256 / "booster.txt"
-    data = bytearray(damaged.read_bytes())
-    data[len(data) // 2] ^= 1
-    damaged.write_bytes(data)
-    files = snapshot(workspace.home)
-    with pytest.raises(BundleError, match=r"booster\.txt was changed"):
-        promote(tracking, workspace, POLICY)
-    assert snapshot(workspace.home) == files
-    for question, trained in before.items():
-        assert tracking.find(question, CHAMPION) == trained.version
-
-
-def test_a_wrong_policy_is_refused_and_nothing_changes(books, workspace, tracking, late, tmp_path):
-    abstain(books, workspace, tracking)
-    wrong = tmp_path / "policy.yaml"
-    wrong.write_text("loss_given_default: 2")
-    files = snapshot(workspace.home)
-    with pytest.raises(PolicyError):
-        promote(tracking, workspace, wrong)
-    assert snapshot(workspace.home) == files
-    assert tracking.find("late", CHAMPION) is None
-
-
-def test_promoting_twice_changes_nothing(books, workspace, tracking, late):
-    abstain(books, workspace, tracking)
-    first = promote(tracking, workspace, POLICY)
-    files = snapshot(workspace.home)
-    assert promote(tracking, workspace, POLICY) == first
-    assert snapshot(workspace.home) == files
 
 
 def test_nothing_lands_in_the_folder_the_command_was_run_in(
@@ -398,8 +269,7 @@ def test_nothing_lands_in_the_folder_the_command_was_run_in(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    train_late(books, workspace.bundles, tracking, settings=QUICK)
+    train_late(books, workspace.bundles, tracking, plan=PLAN)
     abstain(books, workspace, tracking)
-    promote(tracking, workspace, POLICY)
     assert list(elsewhere.iterdir()) == []
     assert (workspace.home / "mlartifacts").is_dir()
