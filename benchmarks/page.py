@@ -16,7 +16,16 @@ from rich.table import Table
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 HEADINGS = ("what", "target", "measured", "")
-PACKAGES = ("numpy", "pandas", "numba", "pyarrow", "sqlalchemy", "pysqlite3")
+PACKAGES = (
+    "numpy",
+    "pandas",
+    "numba",
+    "pyarrow",
+    "lightgbm",
+    "scikit-learn",
+    "sqlalchemy",
+    "pysqlite3",
+)
 
 
 class Row(NamedTuple):

@@ -114,6 +114,7 @@ class Life(NamedTuple):
     """What happens to customers; arrays of shape (n_months, n_customers) or (n_customers,)."""
 
     stress: Floats
+    crisis: Floats  # the part of stress that crises make
     hazard: Floats  # probability to fail in the month
     trades: Bools  # buys this month, not failed before it
     orders: Floats  # expected invoices in the month
@@ -133,7 +134,8 @@ def live(rng: Generator, world: World, customers: Customers) -> Life:
     cycle = cycle + _course(rng, (months, 1), memory=0.9, spread=0.12)
     sector = _course(rng, (months, len(SECTORS)), memory=0.95, spread=0.25)
     personal = _course(rng, (months, n), memory=0.92, spread=0.5)
-    personal += _crises(rng, (months, n), rates.crisis_rate / 12)
+    crisis = _crises(rng, (months, n), rates.crisis_rate / 12)
+    personal += crisis
     stress = customers.level + personal + sector[:, customers.sector] + cycle
     steep = rates.stressed_failure_rate * expit(2.8 * (stress - rates.fatal_stress))
     hazard = 1 - (1 - rates.sudden_failure_rate / 12) * (1 - steep)
@@ -151,9 +153,8 @@ def live(rng: Generator, world: World, customers: Customers) -> Life:
     season = np.array(SEASON)[calendar_month.astype("int64") % 12, None]
     appetite = np.exp(-0.4 * np.clip(stress - 1, 0, None)) * (trades + 0.15 * continues)
     orders = customers.orders * season * appetite
-    return Life(
-        stress, hazard, trades, orders * (rates.invoices / orders.sum()), failed_on, failure
-    )
+    orders *= rates.invoices / orders.sum()
+    return Life(stress, crisis, hazard, trades, orders, failed_on, failure)
 
 
 def _course(rng: Generator, shape: tuple[int, int], memory: float, spread: float) -> Floats:

@@ -118,10 +118,14 @@ class Simulated:
     truth : DataFrame of shape (n_customer_months, 4)
         ``customer_id``, ``month`` (its first day), ``stress`` (latent, about -2 to 5, 0 is usual)
         and ``insolvency_hazard`` (probability to fail in the month), while the customer trades.
+    life : Life
+        What the truth is taken from: every month of every customer, in the order of the table of
+        customers, whether or not he trades.
     """
 
     tables: dict[str, pd.DataFrame]
     truth: pd.DataFrame
+    life: trade.Life
 
 
 def simulate(simulation: Simulation = Simulation()) -> Simulated:
@@ -160,7 +164,7 @@ def simulate(simulation: Simulation = Simulation()) -> Simulated:
         "insolvency_events": books.insolvencies_table(rng[8], clerk, life),
         "financial_statements": books.statements_table(rng[9], clerk, customers, life),
     }
-    return Simulated(tables, books.truth(clerk, life))
+    return Simulated(tables, books.truth(clerk, life), life)
 
 
 def write(tables: dict[str, pd.DataFrame], folder: Path) -> None:

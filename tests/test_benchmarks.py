@@ -5,11 +5,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from rich.console import Console
 
-from benchmarks import features, page
+from benchmarks import card_clients, features, page, polish, simulated_default
 from benchmarks.page import Row, at_least, at_most, write_section
 from benchmarks.parts import Measured
+from features.build import CUSTOMER_FEATURES
+from features.simulator import Simulation, simulate
+from models.metrics import Interval
+from models.targets import Outcomes
+from training.dataset import DEFAULT, Dataset
 
 ROOT = Path(__file__).parents[1]
 
@@ -118,3 +126,185 @@ def test_a_section_replaces_the_one_before_and_leaves_the_others(tmp_path):
 def test_sampled_dates_lie_in_the_middle_of_equal_stretches():
     assert features._spread(list(range(36)), 3) == [6, 18, 30]
     assert features._spread(list(range(36)), 36) == list(range(36))
+
+
+@pytest.mark.parametrize("of", [card_clients, polish])
+def test_absent_data_is_said_and_nothing_is_measured(of, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(of, "FILE", tmp_path / "absent.csv")
+    assert of.run(Console(), tmp_path / "page.md")
+    assert "SKIPPED" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+
+
+def clients(*months: tuple[list[float], list[float]]) -> pd.DataFrame:
+    """Give clients by their six statements and six payments, April first; nobody's X2–X5."""
+    rows = [
+        {"ID": i, "X1": 1_000.0, **dict.fromkeys([f"X{n}" for n in range(6, 12)], 0)}
+        | dict(zip(card_clients.STATEMENTS, statements, strict=True))
+        | dict(zip(card_clients.PAYMENTS, paid, strict=True))
+        for i, (statements, paid) in enumerate(months, start=1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def described(file: pd.DataFrame, feature: str) -> list[float]:
+    """Describe clients by one feature of the ledger."""
+    columns = card_clients.ledger_columns(file)
+    return columns.X[:, CUSTOMER_FEATURES.index(feature)].tolist()
+
+
+def test_the_open_invoices_of_a_client_add_up_to_the_last_statement():
+    file = clients(
+        ([200, 300, 100, 250, 400, 500], [0, 200, 300, 100, 250, 400]),  # pays all
+        ([200, 250, 300, 350, 400, 450], [0, 50, 0, 50, 0, 50]),  # pays a part
+        ([300, 300, 100, 100, 150, 90], [10, 0, 0, 0, 0, 0]),  # 200 and 60 are credited
+        ([-80, -80, 50, 50, 50, 20], [80, 0, 0, 0, 0, 30]),  # 80 too much were paid
+        ([0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]),
+    )
+    assert described(file, "open_exposure") == [500, 450, 90, 20, 0]
+    assert described(file, "open_limit_use")[:2] == [0.5, 0.45]
+
+
+def test_what_no_payment_reached_is_past_due_25_days_after_its_statement():
+    """The May statement, issued on 31 May, is due on 25 June; 97 days later it is 1 October."""
+    everything_in_may = [0, 500, 500, 500, 500, 500], [0, 0, 0, 0, 0, 0]
+    everything_in_september = [0, 0, 0, 0, 0, 500], [0, 0, 0, 0, 0, 0]
+    file = clients(everything_in_may, everything_in_september)
+    assert described(file, "open_longest_overdue_days") == [97, 0]
+
+
+def test_the_clients_own_columns_are_those_of_behaviour_never_of_the_person():
+    columns = list(card_clients.OWN_DIRECTIONS)
+    assert columns == ["X1", *(f"X{i}" for i in range(6, 24))]
+    file = clients(([1, 2, 3, 4, 5, 6], [7, 8, 9, 10, 11, 12]))
+    own = card_clients.own_columns(file)
+    assert own.X.tolist() == [[1000, *[0] * 6, 6, 5, 4, 3, 2, 1, 12, 11, 10, 9, 8, 7]]
+    assert len(own.directions) == own.X.shape[1]
+
+
+def test_a_client_is_scored_by_what_others_teach(monkeypatch):
+    """Noise teaches nothing, though it tells every client apart; what is common does."""
+    for few in ("FOLDS", "INNER_FOLDS", "PATIENCE"):
+        monkeypatch.setattr(card_clients, few, 2)
+    rng = np.random.default_rng(0)
+    defaulted = rng.random(1_500) < 0.3
+    noise = rng.normal(size=(1_500, 2))
+    said = np.column_stack([noise, defaulted + rng.normal(size=1_500)])
+    measured = [
+        card_clients.measure(
+            card_clients.out_of_fold(card_clients.Columns(X, [0] * X.shape[1]), defaulted),
+            defaulted,
+        ).value
+        for X in (noise, said)
+    ]
+    assert measured[0] == pytest.approx(0.5, abs=0.07)
+    assert measured[1] > 0.7
+
+
+def test_ratios_are_read_with_what_is_missing(tmp_path):
+    file = tmp_path / "two.arff"
+    file.write_text(
+        "@relation two\n@attribute Attr1 numeric\n@attribute Attr2 numeric\n"
+        "@attribute class {0,1}\n@data\n0.5,?,0\n-1,2,1\n"
+    )
+    X, bankrupt = polish.read(file)
+    np.testing.assert_array_equal(X, [[0.5, np.nan], [-1, 2]])
+    assert bankrupt.tolist() == [False, True]
+
+
+def test_recording_differences_are_zero_where_two_ratios_say_the_same():
+    X = np.zeros((3, 64))
+    X[:, [8, 35]] = [[1.2, 1.2], [1.2, 1.5], [np.nan, 1.5]]  # X9, X36
+    X[:, [10, 17, 21, 26]] = [[0.5, 0.3, 0.4, 2], [0.5, 0.3, 0.4, 4], [0.5, 0.3, 0.4, 0]]
+    expected = [[0, 0], [-0.3, 0.1], [np.nan, np.nan]]
+    np.testing.assert_allclose(polish.recording_differences(X), expected, atol=1e-12)
+
+
+def test_each_hold_out_is_a_tenth_apart_from_what_is_learned():
+    X = np.arange(200.0)[:, None]
+    bankrupt = X[:, 0] % 10 == 0
+    seen = []
+
+    def score(learned, happened, asked):
+        assert not set(learned[:, 0]) & set(asked[:, 0])
+        seen.append((learned.size, happened.sum(), asked.size))
+        return -(asked[:, 0] % 10)
+
+    assert polish.hold_outs(X, bankrupt, score).tolist() == [1.0] * 10
+    assert seen == [(180, 18, 20)] * 10
+
+
+def test_the_state_of_a_simulated_customer_is_of_the_month_and_before():
+    months = np.arange(14.0)[:, None]
+    stress, crisis, hazard = (base + months + [0, 1_000] for base in (100, 200, 300))
+    row = {month: number for number, month in enumerate((0, 3, 13))}
+    found = simulated_default.states(
+        stress, crisis, hazard, np.array([0, 3, 13]), np.array([0, 1, 0])
+    )
+    nan = np.nan
+    np.testing.assert_array_equal(found[row[0]], [100, 200, 300, nan, nan, nan, nan, nan, 100])
+    expected = [1103, 1203, 1303, 1102, 1100, nan, nan, 1202, 1101.5]
+    np.testing.assert_array_equal(found[row[3]], expected)
+    np.testing.assert_array_equal(found[row[13]], [113, 213, 313, 112, 110, 107, 101, 212, 106.5])
+    stress[4:] = crisis[4:] = hazard[4:] = -1.0
+    again = simulated_default.states(stress, crisis, hazard, np.array([3]), np.array([1]))
+    np.testing.assert_array_equal(again[0], expected)
+
+
+def test_the_simulated_life_is_what_the_truth_is_taken_from():
+    simulated = simulate(Simulation(invoices=2_000, seed=5))
+    life, truth = simulated.life, simulated.truth
+    number = {c: i for i, c in enumerate(simulated.tables["customers"]["customer_id"])}
+    customer = truth["customer_id"].map(number).to_numpy()
+    month = truth["month"].to_numpy("datetime64[M]").astype(int)
+    month -= month.min()
+    assert life.stress[month, customer].tolist() == truth["stress"].tolist()
+    assert life.hazard[month, customer].tolist() == truth["insolvency_hazard"].tolist()
+    assert (life.crisis >= 0).all()
+    assert life.crisis.max() > 2
+    calm = simulate(Simulation(invoices=2_000, seed=5, crisis_rate=0)).life
+    assert calm.crisis.max() == 0
+    np.testing.assert_allclose(life.stress - life.crisis, calm.stress, atol=1e-12)
+
+
+def test_every_feature_of_a_customer_is_in_one_family_of_the_ablation():
+    names = [name for family in simulated_default.groups().values() for name in family]
+    assert sorted(names) == sorted(CUSTOMER_FEATURES)
+    assert "settled_90" not in simulated_default.groups()
+
+
+def quarter_years() -> Dataset:
+    """Give six rows whose outcome at a term tells which row it is."""
+
+    def outcomes(rows, term_days, cutoff):
+        return Outcomes(rows < cutoff, rows == term_days)
+
+    days = np.array(["2025-01", "2025-02", "2025-03", "2025-04", "2025-09", "2025-10"], "M8[M]")
+    days = days.astype("M8[D]").astype(np.int32)
+    X = np.arange(12.0).reshape(6, 2)
+    return Dataset(DEFAULT, ("a", "b"), X, np.arange(6), days, days, outcomes)
+
+
+def test_chosen_rows_keep_their_features_and_outcomes():
+    dataset = quarter_years()
+    chosen = np.flatnonzero(simulated_default.is_in_quarter(dataset.as_of))
+    assert chosen.tolist() == [0, 3, 5]
+    of = simulated_default.choosing(dataset, chosen)
+    assert of.customer.tolist() == [0, 3, 5]
+    assert of.X.tolist() == [[0, 1], [6, 7], [10, 11]]
+    pairs = simulated_default.asked(of, np.array([0, 1, 2]), 3, 4)
+    assert (pairs.row.tolist(), pairs.happened.tolist()) == ([0, 1], [False, True])
+    only = simulated_default.reading(dataset, {"b"})
+    assert (only.features, only.X[:, 0].tolist()) == (("b",), [1, 3, 5, 7, 9, 11])
+
+
+def test_a_gain_is_paired_and_shown_with_its_sign():
+    dataset = quarter_years()
+    world = simulated_default.World(dataset, np.empty((6, 0)), 0, 20_544)
+    measure = simulated_default.Measure(world, 3)
+    assert world.test.tolist() == [0, 3]  # of the quarters with a year to go
+    right, wrong = np.array([0.1, 0.9]), np.array([0.9, 0.1])
+    assert measure.auc(right).value == 1
+    assert measure.gain(wrong, right).value == -1
+    gain = Interval(-0.0123, -0.02, 0.001)
+    assert simulated_default.signed(gain) == "-0.012 [-0.020 to +0.001]"
