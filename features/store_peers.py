@@ -22,7 +22,7 @@ from features.store_schema import Arrays
 CUSTOMERS_AT_A_TIME = 2_000
 FEW = 500  # read one by one: the customers between them may be many
 NEEDED = {
-    "customers": ("customer_id", "sector", "country", "recorded_at"),
+    "customers": ("customer_id", "sector", "country", "is_natural_person", "recorded_at"),
     "invoices": ("invoice_id", "customer_id", "issued_on", "due_on", "amount_cents", "recorded_at"),
     "settlements": (
         "settlement_id",

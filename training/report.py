@@ -15,7 +15,8 @@ from training.train import Trained
 
 CHALLENGERS = {"scorecard": "scorecard", "rule": "rule of thumb"}
 MEASURED = ("asked", "happened", "AUC [95 %]", "said", "seen")
-ABOVE = tuple(f"above {name} by" for name in CHALLENGERS.values())
+ABOVE = tuple(f"above {name}" for name in CHALLENGERS.values())
+STAR = "* beyond noise: the whole 95 % interval lies on that side of 0"
 ENDS = ("", "_low", "_high")
 
 
@@ -74,6 +75,7 @@ def by_segment(trained: Trained) -> Table:
             named = f"{kind}: {label}".replace("_", " ")
             table.add_row(named, *_cells(measured), *_gaps(measured.challengers))
         table.add_section()
+    table.caption = STAR
     return table
 
 
@@ -84,11 +86,12 @@ def by_cutoff(walked: pd.DataFrame, term_days: int) -> Table:
     for step in walked[walked["term_days"] == term_days].to_dict("records"):
         auc = Interval(step["auc"], step["auc_low"], step["auc_high"])
         gaps = [
-            _gap(Interval(*(step.get(f"{name}_gap{end}", math.nan) for end in ENDS)))
+            _short(Interval(*(step.get(f"{name}_gap{end}", math.nan) for end in ENDS)))
             for name in CHALLENGERS
         ]
         counts = [step["cutoff"], f"{step['rows']:,}", f"{step['events']:,}"]
         table.add_row(*counts, str(auc), f"{step['said']:.2%}", f"{step['seen']:.2%}", *gaps)
+    table.caption = STAR
     return table
 
 
@@ -107,8 +110,16 @@ def _cells(measured: Measured) -> list[str]:
 
 def _gaps(challengers: Mapping[str, Challenged]) -> list[str]:
     return [
-        _gap(challengers[name].gap) if name in challengers else "not fitted" for name in CHALLENGERS
+        _short(challengers[name].gap) if name in challengers else "not fitted"
+        for name in CHALLENGERS
     ]
+
+
+def _short(gap: Interval) -> str:
+    """Write by how much the curve is better, with a star beyond noise."""
+    if math.isnan(gap.value):
+        return "–"
+    return f"{gap.value:+.3f}{'*' if gap.low > 0 or gap.high < 0 else ' '}"
 
 
 def _gap(gap: Interval) -> str:
