@@ -19,10 +19,10 @@ from models import bundle as bundles
 from models.bundle import BundleError
 from models.explanation import explain
 from models.targets import DEFAULT_DEFINITIONS
+from training.card import as_date
 from training.dataset import default_dataset
 from training.fit import Settings, fit
 from training.reference import medians
-from training.card import as_date
 
 ledger, _ = check(simulate(Simulation(invoices=20_000, years=4)).tables, "EUR")
 history = build_history(facts_of(ledger))
