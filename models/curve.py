@@ -131,7 +131,7 @@ class TermCurve:
         return Explained(float(scaled[-1] + scaled[-2] + offset), scaled[:-2])
 
     def contributions(self, X: Floats, term_days: NDArray[np.int32]) -> Floats:
-        """What each feature adds to each row's log-odds, shape (n_rows, n_features).
+        """Give what each feature adds to each row's log-odds, shape (n_rows, n_features).
 
         Parameters as in :meth:`log_odds`.
         """
