@@ -6,6 +6,7 @@ from itertools import groupby
 from pathlib import Path
 
 from features.accounts import Accounts
+from features.alike import Alike
 from features.cover import Cover
 from features.dictionary import Entry, dictionary
 from features.disputes import Disputes
@@ -37,6 +38,7 @@ FAMILIES: dict[str, type] = {
     "legal": Legal,
     "peers": Peers,
     "order": Order,
+    "alike": Alike,
 }
 HEAD = """# Features
 

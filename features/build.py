@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from features import settled as settled_family
 from features.accounts import Accounts, accounts
+from features.alike import Alike, alike
 from features.compiled import count_before, njit
 from features.cover import Cover, cover
 from features.disputes import Disputes, credited, disputes
@@ -68,7 +69,11 @@ CUSTOMER_FEATURES: tuple[str, ...] = tuple(
 )
 """What is said of a customer at a date: the features of the default curve."""
 
-ORDER_FEATURES: tuple[str, ...] = tuple(f"order_{f}" for f in Order._fields)
+ORDER_FEATURES: tuple[str, ...] = tuple(
+    f"{family}_{field}"
+    for family, fields in (("order", Order._fields), ("alike", Alike._fields))
+    for field in fields
+)
 """What is said of an invoice besides: the late curve reads both."""
 
 TYPICAL_AMOUNT = CUSTOMER_FEATURES.index("purchases_typical_amount")
@@ -154,10 +159,13 @@ def build(history: History, spine: Spine) -> NDArray[np.float64]:
         return X
     own = np.empty((spine.due_on.size, len(ORDER_FEATURES)))
     typical_amount = np.ascontiguousarray(X[:, TYPICAL_AMOUNT])
-    month_day = _month_day(spine.due_on)
+    month_day, described = _month_day(spine.due_on), len(Order._fields)
     _order_features(
-        spine.amount_cents, spine.issued_on, spine.due_on, month_day, typical_amount, own
-    )
+        spine.amount_cents, spine.issued_on, spine.due_on, month_day, typical_amount,
+        own[:, :described],
+    )  # fmt: skip
+    looked_at = view[pair_of_row]
+    _alike_features(history.settled, history.invoices.due_on, spine, looked_at, own[:, described:])
     return np.hstack([X, own])
 
 
@@ -520,3 +528,28 @@ def _order_features(
         )
         for col, value in enumerate(described):
             out[row, col] = value
+
+
+@njit
+def _alike_features(
+    paid: Settled,
+    due_on: NDArray[np.int32],
+    spine: Spine,
+    looked_at: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    for row in range(spine.due_on.size):
+        today = spine.as_of[row]
+        first, last = _slice(paid.start, paid.known_on, looked_at[row], today)
+        described = alike(
+            paid.days_late[first:last],
+            paid.amount_cents[first:last],
+            paid.invoice[first:last],
+            due_on,
+            paid.known_on[first:last],
+            paid.until[first:last],
+            today,
+            spine.due_on[row],
+            spine.amount_cents[row],
+        )
+        _put(out[row], 0, described)

@@ -85,7 +85,7 @@ class Pairs(NamedTuple):
     term_days : ndarray of int32
     happened : ndarray of bool
     weight : ndarray of float64
-        The pairs of one row share one unit.
+        Of a row asked at n terms each pair weighs 1 / n, whether or not the others are known.
     """
 
     row: Index
@@ -133,14 +133,18 @@ class Dataset:
         """Pair rows with terms, both of shape (n_pairs,), and keep the pairs known at `cutoff`."""
         outcome = self.outcomes(rows, term_days, cutoff)
         known = outcome.known
-        row, term, happened = rows[known], term_days[known], outcome.happened[known]
-        _, place, count = np.unique(row, return_inverse=True, return_counts=True)
-        return Pairs(row, term, happened, 1.0 / count[place])
+        row, happened = rows[known], outcome.happened[known]
+        return Pairs(row, term_days[known], happened, np.ones(row.size))
 
     def draw(self, rows: Index, per_row: int, cutoff: int, rng: np.random.Generator) -> Pairs:
-        """Pair each row with `per_row` random terms, drawn densely where the curve bends most."""
+        """Pair each row with `per_row` random terms, drawn densely where the curve bends most.
+
+        A row of which little is known yet counts less than one of which all is: sharing one unit
+        among its known pairs would let the shortest terms, known first, outweigh the others.
+        """
         row = np.repeat(rows, per_row)
-        return self.ask(row, _draw_terms(self.question, row.size, rng), cutoff)
+        pairs = self.ask(row, _draw_terms(self.question, row.size, rng), cutoff)
+        return pairs._replace(weight=pairs.weight / per_row)
 
 
 def _draw_terms(question: Question, n: int, rng: np.random.Generator) -> NDArray[np.int32]:

@@ -27,12 +27,13 @@ from training.dataset import Dataset, Pairs, Question
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 TERM = "term_days"
+FEWEST_PAIRS_PER_ROW = 6
 BOOSTER_PARAMETERS: Mapping[str, Any] = MappingProxyType(
     {
         "objective": "binary",
         "learning_rate": 0.04,
         "num_leaves": 31,
-        "min_data_in_leaf": 100,
+        "min_data_in_leaf": 200,  # pairs, of which a row has up to 16
         "lambda_l2": 1.0,  # no feature sampling: a tree without the term learns nothing of it
         "monotone_constraints_method": "basic",  # the finer methods are not always monotone
         "deterministic": True,
@@ -49,9 +50,10 @@ class Settings:
     Attributes
     ----------
     pairs_per_row : int
-        Random terms drawn for each row.
+        Random terms drawn for each row; fewer, but not fewer than six, of many rows.
     most_pairs : int
-        Of more rows than this allows, that many are drawn at random.
+        Pairs at most. Of more rows than it allows with six terms each, that many are drawn at
+        random.
     most_rounds, patience : int
         Trees at most, and how many without progress end the fit.
     calibration_rate : float
@@ -63,8 +65,8 @@ class Settings:
         LightGBM parameters that differ from ``BOOSTER_PARAMETERS``.
     """
 
-    pairs_per_row: int = 6
-    most_pairs: int = 1_500_000
+    pairs_per_row: int = 16
+    most_pairs: int = 800_000
     most_rounds: int = 600
     patience: int = 30
     calibration_rate: float = 0.25
@@ -175,11 +177,16 @@ def draw_stages(
 def _draw(
     dataset: Dataset, rows: Index, cutoff: int, settings: Settings, rng: np.random.Generator
 ) -> Pairs:
-    """Draw pairs of the rows, of no more rows than `most_pairs` allows."""
-    most_rows = settings.most_pairs // settings.pairs_per_row
+    """Draw no more pairs than `most_pairs`: where rows are many fewer terms each, then fewer rows.
+
+    A small ledger is worth asking more often of each row; a large one has rows enough.
+    """
+    affordable = settings.most_pairs // max(rows.size, 1)
+    per_row = min(settings.pairs_per_row, max(affordable, FEWEST_PAIRS_PER_ROW))
+    most_rows = settings.most_pairs // per_row
     if rows.size > most_rows:
         rows = np.sort(rng.choice(rows, most_rows, replace=False))
-    return dataset.draw(rows, settings.pairs_per_row, cutoff, rng)
+    return dataset.draw(rows, per_row, cutoff, rng)
 
 
 def monotone_directions(question: Question, features: tuple[str, ...]) -> list[int]:
@@ -245,7 +252,7 @@ def _margins(booster: lgb.Booster, dataset: Dataset, pairs: Pairs) -> Floats:
 
 
 def calibrate(
-    question: Question, margins: Floats, pairs: Pairs, smoothness: float = 5.0
+    question: Question, margins: Floats, pairs: Pairs, smoothness: float = 50.0
 ) -> Calibration:
     """Fit ``a·margin + b(t)`` by penalised maximum likelihood.
 

@@ -45,9 +45,9 @@ class State:
         settlement, null while open), ``days_late`` (of the payment in full, else NaN).
     closings : DataFrame
         Payments in full, also of invoices re-opened since; by ``known_on``, then as the invoices,
-        within a customer. ``customer_id``, ``known_on`` (day), ``days_late``, ``cents`` (amount of
-        the invoice), ``parts`` (payments less reversals until then), ``residue`` (cents waived),
-        ``stands`` (not re-opened since).
+        within a customer. ``customer_id``, ``known_on``, ``due_on`` (days), ``days_late``,
+        ``cents`` (amount of the invoice), ``parts`` (payments less reversals until then),
+        ``residue`` (cents waived), ``stands`` (not re-opened since).
     payments : DataFrame
         Known settlement lines. ``customer_id``, ``known_on``, ``kind``, ``cents``, ``named`` (bool:
         names an invoice).
@@ -247,7 +247,7 @@ def _played(invoices: pd.DataFrame, lines: pd.DataFrame) -> tuple[list[tuple], l
             owed = bill.balance if bill.is_open else 0
             standing.append((customer, bill.name, *dates, bill.cents, owed, bill.closed_by, late))
             closed += [
-                (customer, c.known, c.days_late, bill.cents, c.parts, c.residue, c.stands)
+                (customer, c.known, bill.due, c.days_late, bill.cents, c.parts, c.residue, c.stands)
                 for c in bill.closings
             ]
     return standing, closed
@@ -259,7 +259,7 @@ def _invoices(standing: list[tuple]) -> pd.DataFrame:
 
 
 def _closings(closed: list[tuple]) -> pd.DataFrame:
-    names = "customer_id known_on days_late cents parts residue stands"
+    names = "customer_id known_on due_on days_late cents parts residue stands"
     rows = _frame(closed, names, text={"customer_id"})
     rows["stands"] = rows["stands"].astype(bool)
     return rows.sort_values(["customer_id", "known_on"], kind="stable")
@@ -812,3 +812,25 @@ def order(
             "order_due_month_day": due.dt.day,
         }
     ).astype(float)
+
+
+def alike(closings: pd.DataFrame, as_of: int, due_on: int, cents: int) -> pd.Series:
+    """Describe how one customer's paid invoices were met, those most like the invoice first.
+
+    `closings` are the customer's that still stand, of :class:`State`.
+    """
+    rows = closings[closings["known_on"] >= as_of - 1800].tail(500)
+    if rows.empty:
+        return pd.Series({"alike_late_rate": np.nan, "alike_days_late": np.nan})
+    recent = 0.5 ** ((as_of - rows["known_on"]) / 180)
+    smaller, larger = rows["cents"].clip(upper=cents), rows["cents"].clip(lower=cents)
+    same_weekday = pd.to_datetime(rows["due_on"], unit="D").dt.day_of_week == (due_on + 3) % 7
+    like = recent * smaller / larger * np.where(same_weekday, 1.0, 0.1)
+    met = {"late_rate": rows["days_late"] > 0, "days_late": rows["days_late"].clip(-90, 90)}
+    return pd.Series(
+        {
+            f"alike_{name}": ((like * one).sum() + np.average(one, weights=recent))
+            / (like.sum() + 1)
+            for name, one in met.items()
+        }
+    )

@@ -251,7 +251,10 @@ def test_an_invoice_agrees_with_the_slow_reference(tables, corrections, data):
     own = reference.features(state, issued, known.observed_from).loc[invoice["customer_id"].iloc[0]]
     columns = invoice[["amount_cents", "issued_on", "due_on"]].to_numpy().T
     order = reference.order(*columns, own[["purchases_typical_amount"]].to_numpy())
-    expected = pd.concat([own, order.iloc[0]])
+    paid = state.closings[state.closings["stands"]]
+    paid = paid[paid["customer_id"] == invoice["customer_id"].iloc[0]]
+    alike = reference.alike(paid, issued, columns[2][0], columns[0][0])
+    expected = pd.concat([own, order.iloc[0], alike])
     assert tuple(expected.index) == feature_names(with_order=True)
     np.testing.assert_allclose(found, expected.to_numpy(float), rtol=1e-9, atol=1e-9)
 

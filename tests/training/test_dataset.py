@@ -32,15 +32,15 @@ def asked_on(dataset: Dataset, known: History) -> list[tuple[str, str]]:
 
 
 @both
-def test_the_pairs_of_one_row_share_one_unit_of_weight(datasets, question, rng):
+def test_a_row_counts_by_the_share_of_its_terms_that_is_known(datasets, question, rng):
     dataset = datasets[question]
     rows = dataset.known_before(CUTOFF)
     pairs = dataset.draw(rows, 6, CUTOFF, rng)
     shares = np.bincount(pairs.row, weights=pairs.weight, minlength=dataset.X.shape[0])
-    assert shares[np.unique(pairs.row)] == pytest.approx(1)
-    counts = np.bincount(pairs.row)
+    counts = np.bincount(pairs.row, minlength=dataset.X.shape[0])
     assert {1, 6} <= set(counts)  # some rows have few terms known yet, most have all
-    assert (pairs.weight > 0).all()
+    assert shares == pytest.approx(counts / 6)
+    assert (dataset.ask(rows, np.full(rows.size, 60, np.int32), CUTOFF).weight == 1).all()
 
 
 @both

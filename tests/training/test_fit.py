@@ -14,7 +14,7 @@ from features.ledger import LedgerError
 from tests.features.ledgers import is_known, known_before
 from tests.training.conftest import CUTOFF, QUICK, dataset_of
 from training.dataset import DEFAULT, LATE, Dataset, Pairs
-from training.fit import Fit, calibrate, fit, monotone_directions
+from training.fit import Fit, calibrate, draw_stages, fit, monotone_directions
 
 both = pytest.mark.parametrize("question", ["late", "default"])
 
@@ -87,7 +87,9 @@ def test_what_the_booster_is_stopped_and_calibrated_with_comes_after_what_it_lea
 
 
 @both
-def test_to_the_booster_too_the_pairs_of_one_row_weigh_one(datasets, monkeypatch, question):
+def test_to_the_booster_too_a_row_counts_by_the_share_of_its_terms_that_is_known(
+    datasets, monkeypatch, question
+):
     given = []
     train = lgb.train
 
@@ -96,18 +98,40 @@ def test_to_the_booster_too_the_pairs_of_one_row_weigh_one(datasets, monkeypatch
         return train(parameters, data, **how)
 
     monkeypatch.setattr(lgb, "train", noted)
-    dataset, draw, rows = datasets[question], Dataset.draw, []
+    dataset, draw, asked = datasets[question], Dataset.draw, []
 
-    def counted(self: Dataset, *asked) -> Pairs:
-        pairs = draw(self, *asked)
-        rows.append(np.unique(pairs.row).size)
+    def counted(self: Dataset, *how) -> Pairs:
+        pairs = draw(self, *how)
+        asked.append(pairs.row.size)
         return pairs
 
     monkeypatch.setattr(Dataset, "draw", counted)
     fit(dataset, CUTOFF, QUICK)
     weights = [data.get_weight() for data in given]
-    assert [weight.sum() for weight in weights] == pytest.approx(rows)
-    assert all(weight.min() < 1 for weight in weights)
+    for weight, pairs in zip(weights, asked, strict=True):
+        np.testing.assert_allclose(weight, np.full(pairs, 1 / QUICK.pairs_per_row), rtol=1e-6)
+
+
+def test_of_many_rows_fewer_terms_each_are_drawn_and_then_fewer_rows(datasets, monkeypatch):
+    dataset, draw, asked = datasets["late"], Dataset.draw, []
+
+    def noted(self: Dataset, rows, per_row, *how) -> Pairs:
+        asked.append((rows.size, per_row))
+        return draw(self, rows, per_row, *how)
+
+    monkeypatch.setattr(Dataset, "draw", noted)
+
+    def learned(most_pairs: int) -> tuple[int, int]:
+        asked.clear()
+        settings = replace(QUICK, pairs_per_row=16, most_pairs=most_pairs)
+        draw_stages(dataset, CUTOFF, settings, np.random.default_rng(0))
+        return asked[0]
+
+    rows, _ = learned(10**9)
+    assert learned(10**9) == (rows, 16)
+    assert learned(10 * rows) == (rows, 10)
+    assert learned(6 * rows) == (rows, 6)
+    assert learned(6 * (rows // 2)) == (rows // 2, 6)
 
 
 @both
