@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import signal
 import socket
@@ -19,8 +20,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two busy threads on a shared core starve
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -46,13 +48,16 @@ if TYPE_CHECKING:
     from features.shards import Asked
     from features.store import Appended, Store
     from features.workers import Run
-    from models.metrics import Quality
+    from models.bundle import Bundle
     from models.policy import Order
     from models.workspace import Workspace
-    from training.train import Trained
+    from training.gate import Judge, Verdict
+    from training.promote import Outcome
+    from training.train import Plan
 
 SETTLED_LONG_AGO_DAYS = 45  # a ledger that ended earlier is answered as of its last day
 READY_SECONDS = 60
+FIRST_USE_PAIRS = 200_000  # to learn from
 ROOT = Path(__file__).parent
 POLICY = ROOT / "models" / "policy.yaml"
 PACKAGES = ("features", "models", "serving", "training")
@@ -82,6 +87,25 @@ Mapping = Annotated[
 Terms = Annotated[
     Path | None,
     typer.Option(help="YAML file: the payment terms that a FEC does not hold; see docs/fec.md."),
+]
+LedgerDb = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        metavar="DB",
+        help="SQLite file (or PostgreSQL URL) that holds the imported facts; what is trained goes "
+        "beside the file. By default the one of ENCOURS_HOME.",
+    ),
+]
+What = Annotated[
+    Literal["late", "default", "policy", "all"],
+    typer.Argument(metavar="WHAT", help="One curve, the policy, or all of them."),
+]
+As = Annotated[
+    str | None,
+    typer.Option(
+        "--as", metavar="NAME", help="Who does it, for the signed record; else the login name."
+    ),
 ]
 Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
 Today = Annotated[
@@ -136,6 +160,7 @@ def simulate(
 
 @app.command()
 def train(
+    ledger: LedgerDb = None,
     cutoff: Annotated[
         date | None,
         typer.Option(
@@ -144,15 +169,128 @@ def train(
             help="Train on what was known before this day, measure on what came after.",
         ),
     ] = None,
+    walks: Annotated[
+        int,
+        typer.Option(
+            "--walk-forward",
+            min=0,
+            max=60,
+            metavar="N",
+            help="Fit again at N earlier cut-offs, to see whether it was good all along.",
+        ),
+    ] = 6,
+    trials: Annotated[
+        int,
+        typer.Option(
+            "--search", min=0, max=1_000, metavar="TRIALS", help="Search LightGBM's parameters."
+        ),
+    ] = 0,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--search-minutes", min=0.1, help="End each curve's search after so long."),
+    ] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Who answers for the models, on their cards; else the login.")
+    ] = None,
 ) -> None:
-    """Fit both curves, measure them out of time, and register them as challengers."""
-    _train(_workspace(), cutoff)
+    """Fit both curves, measure them out of time, and register them as challengers.
+
+    Beside each stand a scorecard and the rule of thumb of a credit manager, on the same rows.
+    `encours ui` shows every run with its plots and model card.
+    """
+    from training.promote import login_name
+    from training.train import Plan
+
+    seconds = math.inf if minutes is None else minutes * 60
+    plan = Plan(walks=walks, trials=trials, search_seconds=seconds, owner=owner or login_name())
+    _train(_workspace(ledger), cutoff, plan)
 
 
 @app.command()
-def promote() -> None:
-    """Put the challengers in charge; a running service follows without restart."""
-    _promote(_workspace())
+def promote(
+    what: What = "all",
+    name: As = None,
+    ledger: LedgerDb = None,
+) -> None:
+    """Put the challengers that pass the gate in charge; a running service follows without restart.
+
+    Its rules are in training/gate.yaml. When it refuses, nothing changes and the exit code is 1.
+    """
+    workspace = _workspace(ledger)
+    _promote(workspace, what, name, _gate(workspace))
+
+
+@app.command()
+def rollback(
+    what: What = "all",
+    name: As = None,
+    ledger: LedgerDb = None,
+) -> None:
+    """Put back what was in charge before; by default all that the latest promotion changed."""
+    from training.promote import rollback as put_back
+
+    workspace = _workspace(ledger)
+    parts = None if what == "all" else [what]
+    outcome = put_back(_tracking(workspace), workspace, parts, name)
+    _say_in_charge(workspace, outcome)
+
+
+@app.command()
+def shadow(ledger: LedgerDb = None) -> None:
+    """Tell how far the challengers lie from the champions beside which they were scored."""
+    from serving.shadow import compare
+    from training.gate_file import load
+
+    workspace = _workspace(ledger)
+    if not (workspace.home / "record.db").exists():
+        _stop("nothing was assessed here yet")
+    compared = compare(workspace.record_url, load().calibrated.late_bands_upper_rates)
+    if not compared:
+        _say("No challenger was scored beside a champion yet: `encours train` names new ones.")
+        return
+    columns = ("curve", "champion", "challenger", "assessments", "at days", "mean |difference|")
+    table = Table(*columns, "rank correlation", "band or grade changes", title="In the shadow")
+    for one in compared:
+        correlation = "–" if one.rank_correlation != one.rank_correlation else None
+        table.add_row(
+            one.question,
+            one.champion[:12],
+            one.challenger[:12],
+            f"{one.assessments:,}",
+            str(one.term_days),
+            f"{one.mean_difference:.2%}",
+            correlation or f"{one.rank_correlation:.3f}",
+            f"{one.moved_rate:.1%}",
+        )
+    console.print(table)
+
+
+@app.command()
+def ui(port: Port = 5000, ledger: LedgerDb = None) -> None:
+    """Open MLflow on 127.0.0.1: runs, pictures, versions, challengers and champions."""
+    workspace = _workspace(ledger)
+    if not (workspace.home / "mlflow.db").exists():
+        _stop("nothing was trained here yet: run `encours train` first")
+    _require_free(port)
+    here = f"127.0.0.1:{port},localhost:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
+    stores = ["--backend-store-uri", workspace.mlflow_url]
+    stores += ["--artifacts-destination", str(workspace.mlflow_artifacts.resolve())]
+    asked = [*command, "--port", str(port), "--allowed-hosts", here, *stores]
+    asked += ["--uvicorn-opts", "--log-level warning"]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    quiet |= {"PYTHONWARNINGS": "ignore"}  # MLflow's own
+    _say(f"MLflow: http://127.0.0.1:{port} (stop with Ctrl-C)")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    # in a session of its own: Ctrl-C reaches us, and we end it in its own way
+    server = subprocess.Popen(asked, env={**os.environ, **quiet}, start_new_session=True)  # noqa: S603
+    try:
+        raise typer.Exit(server.wait())
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.terminate()
+        server.wait()
 
 
 @app.command()
@@ -351,13 +489,32 @@ def _workers(processes: int, cluster: str | None) -> Iterator[Run]:
         yield workers.here
 
 
-def _workspace() -> Workspace:
+def _workspace(ledger: str | None = None) -> Workspace:
+    """Give the workspace of the environment, or the one that stands beside a database of facts."""
+    from features.store import sqlite_url
     from models.workspace import Workspace
 
-    return Workspace.from_environment()
+    workspace = Workspace.from_environment()
+    if ledger is None:
+        return workspace
+    if ledger.startswith(("postgres://", "postgresql://")):
+        return replace(workspace, database_url=ledger)
+    file = Path(ledger)
+    if not _is_sqlite(file):
+        _stop(f"{file} is no database of facts: `encours import` makes one of a ledger file")
+    home = workspace.home if "ENCOURS_HOME" in os.environ else file.parent
+    return replace(workspace, home=home, database_url=sqlite_url(file))
+
+
+def _is_sqlite(file: Path) -> bool:
+    with file.open("rb") as opened:
+        return opened.read(16) == b"SQLite format 3\0"
 
 
 def _prepare(workspace: Workspace, ledger: Path | None, mapping: Path | None) -> None:
+    from training.fit import Settings
+    from training.train import Plan
+
     _say(f"First use: preparing {workspace.home}")
     store = _ledger_here(workspace)
     if ledger is not None:
@@ -365,7 +522,9 @@ def _prepare(workspace: Workspace, ledger: Path | None, mapping: Path | None) ->
     elif store is None or store.sequence() == 0:  # else an earlier first use was interrupted
         simulate(workspace.home / "simulated")
         _import(workspace, workspace.home / "simulated", ROOT / "mappings" / "encours.yaml")
-    _train(workspace, None)
+    quick = Settings(most_pairs=FIRST_USE_PAIRS)
+    _train(workspace, None, Plan(quick, walks=0))
+    _say("Trained quickly, on few rows: `encours train` takes more and looks further back.")
     _promote(workspace)
 
 
@@ -491,8 +650,11 @@ def _put_aside(quarantined: dict[str, int], appended: Appended) -> dict[str, int
     return counts
 
 
-def _train(workspace: Workspace, cutoff: date | None) -> None:
+def _train(workspace: Workspace, cutoff: date | None, plan: Plan) -> None:
     from features.history import build
+    from models.policy import load
+    from training.promote import name_challengers
+    from training.report import tables
     from training.train import Abstained, Books, train_default, train_late
 
     store = _ledger_here(workspace)
@@ -502,45 +664,100 @@ def _train(workspace: Workspace, cutoff: date | None) -> None:
     day = None if cutoff is None else _days(cutoff)
     if day is not None and day > last_day:
         _stop(f"the ledger ends on {_as_date(last_day)}, nothing comes after that cut-off")
+    definition = load(POLICY).default_definition
     with _stages() as progress:
         progress("reading facts")
         described = store.ledger
         history = build(store.read(versions=True), described.observed_from)
         books = Books(described.id, store.data_sha256(), history, last_day + 1)
         tracking = _tracking(workspace)
-        for fit in (train_late, train_default):
-            outcome = fit(books, workspace.bundles, tracking, day, progress=progress)
+        for train_one in (train_late, partial(train_default, definition=definition)):
+            outcome = train_one(books, workspace.bundles, tracking, day, plan, progress=progress)
             if isinstance(outcome, Abstained):
                 _say(f"The {outcome.question} curve abstains: {outcome.reason}.")
-            else:
-                console.print(_quality_table(outcome))
+                continue
+            for table in tables(outcome):
+                console.print(table)
+            if outcome.walked is None and plan.walks:
+                _say("The ledger is too short to fit again at earlier cut-offs.")
+        name_challengers(tracking, workspace)
 
 
-def _promote(workspace: Workspace) -> None:
+def _promote(
+    workspace: Workspace, what: str = "all", name: str | None = None, judge: Judge | None = None
+) -> None:
+    """Promote; without a judge only what was just trained, for the first time."""
+    from training.promote import PARTS
     from training.promote import promote as put_in_charge
 
-    put_in_charge(_tracking(workspace), workspace, POLICY)
-    _say(f"promoted: {workspace.champions}")
+    parts = PARTS if what == "all" else (what,)
+    tracking = _tracking(workspace)
+    outcome = put_in_charge(tracking, workspace, POLICY, judge, parts=parts, by=name)
+    for verdict in outcome.verdicts:
+        console.print(_verdict_table(verdict))
+    match outcome.status:
+        case "refused":
+            _say("The gate refuses; what is in charge stays.")
+            raise SystemExit(1)
+        case "unchanged":
+            _say("Nothing to promote: all of it is in charge already.")
+        case "proposed" | "waiting" if outcome.record is not None:
+            _say(f"Proposed by {outcome.record.body['by']}; another person must approve:")
+            _say("  .venv/bin/encours promote --as NAME")
+            raise SystemExit(0)
+        case _:
+            _say_in_charge(workspace, outcome)
 
 
-def _quality_table(trained: Trained) -> Table:
-    from training.train import as_date
+def _say_in_charge(workspace: Workspace, outcome: Outcome) -> None:
+    from training.promote import signatures
 
-    title = (
-        f"{trained.version.question} curve, version {trained.version.number}: trained on what was "
-        f"known before {as_date(trained.fit.cutoff)}, measured since"
-    )
-    table = Table("days", "asked", "happened", "AUC [95 %]", "Brier", "said", "seen", title=title)
-    for column in table.columns:
-        column.justify = "right"
-    for q in trained.measured:
-        table.add_row(*_quality_cells(q))
+    if outcome.champions is None or outcome.record is None:
+        return
+    for question in ("late", "default"):
+        sha256 = getattr(outcome.champions, question)
+        _say(f"{question} curve: {'abstains' if sha256 is None else sha256[:12]}")
+    _say(f"policy: {outcome.champions.policy[:12]}")
+    _say(f"in charge: {workspace.champions}")
+    signer = signatures(workspace).signer()
+    kind, number = outcome.record.body["kind"], outcome.record.number
+    _say(f"recorded: {kind}, number {number}, signed by key {signer[:16]}")
+
+
+def _gate(workspace: Workspace) -> Judge:
+    """Give the gate on the facts of now; they are read when a challenger is first judged."""
+
+    @cache
+    def ready() -> Judge:
+        from features.history import build
+        from models.policy import load
+        from models.targets import DEFAULT_DEFINITIONS
+        from training import gate, gate_file
+
+        store = _ledger_here(workspace)
+        if store is None:
+            _stop("there is no ledger here yet: run `encours import` first")
+        history = build(store.read(versions=True), store.ledger.observed_from)
+        end = min(store.last_day(), _days(_today())) + 1
+        definition = DEFAULT_DEFINITIONS[load(POLICY).default_definition]
+        return gate.on_ledger(history, end, definition, gate_file.load())
+
+    def judge(challenger: Bundle, champion: Bundle | None) -> Verdict:
+        with _stages() as progress:
+            progress(f"{challenger.curve.question}: at the gate")
+            return ready()(challenger, champion)
+
+    return judge
+
+
+def _verdict_table(verdict: Verdict) -> Table:
+    against = "no champion" if verdict.champion is None else f"champion {verdict.champion[:12]}"
+    title = f"{verdict.question} curve: challenger {verdict.challenger[:12]}, {against}"
+    table = Table("check", "result", "seen", "wanted", title=title)
+    for check in verdict.checks:
+        result = check.status if check.binds else f"{check.status} (does not bind yet)"
+        table.add_row(check.name, result, check.seen, check.wanted)
     return table
-
-
-def _quality_cells(q: Quality) -> list[str]:
-    asked = [f"{q.term_days}", f"{q.rows:,}", f"{q.events:,}", str(q.auc), f"{q.brier:.4f}"]
-    return [*asked, f"{q.predicted_rate:.2%}", f"{q.observed_rate:.2%}"]
 
 
 def _tracking(workspace: Workspace) -> Any:

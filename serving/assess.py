@@ -29,6 +29,7 @@ from features.versions import current
 from models.bundle import BundleError
 from models.policy import Order, Policy, PolicyError, decide
 from models.workspace import Workspace
+from serving import shadow
 from serving.answer import compose, to_bytes, with_its_place
 from serving.audit import Record
 from serving.situation import describe, is_in_default
@@ -125,6 +126,8 @@ class Assessor:
             log.error("champions_refused", reason=str(error))
             return speaking
         self._retry_at = math.inf
+        for question, reason in self._speaking.refused.items():
+            log.error("shadow_refused", curve=question, reason=reason)
         return self._speaking
 
     @_nothing_unrecorded()
@@ -183,6 +186,7 @@ class Assessor:
             "known_at_microseconds": _microseconds(now),
             "observed_from": ledger.observed_from,
             "features": [value.hex() for value in row.tolist()],
+            "shadow": shadow.score(speaking, row, views),
         }
         body = to_bytes({"schema": SCHEMA_VERSION, "answer": answer, "evidence": evidence})
         return with_its_place(self._record.append(answer["id"], "assessment", body))

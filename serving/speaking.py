@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from features.build import CUSTOMER_FEATURES, feature_names
 from models import bundle as bundles
+from models import depth, grades
+from models.bands import bands
 from models.bundle import Bundle, BundleError, Champions
 from models.curve import (
     DEFAULT_HORIZONS,
@@ -24,6 +26,7 @@ from models.targets import ACTIVE_DAYS, DEFAULT_DEFINITIONS
 from models.workspace import Workspace
 
 DAYS_SINCE_LAST = CUSTOMER_FEATURES.index("purchases_days_since_last")
+ALL_FEATURES = feature_names(with_order=True)
 LATE_EXPLAINED_DAYS = 30  # where there is no default curve to explain
 
 
@@ -37,12 +40,18 @@ class Speaking:
     late, default : Bundle or None
         ``None`` where the curve abstains.
     policy : Policy
+    shadows : dict of str to Bundle
+        Challengers, by question: scored beside the champions and kept off the answer.
+    refused : dict of str to str
+        Why a challenger that the pointer file names cannot be scored, by question.
     """
 
     champions: Champions
     late: Bundle | None
     default: Bundle | None
     policy: Policy
+    shadows: dict[str, Bundle]
+    refused: dict[str, str]
 
     @classmethod
     def load(cls, workspace: Workspace, ledger_id: str) -> Speaking:
@@ -52,7 +61,8 @@ class Speaking:
         ------
         BundleError, PolicyError
             If a file is missing or damaged, or a bundle was trained for something else: another
-            ledger, set of features (that of the other curve) or default definition.
+            ledger, set of features (that of the other curve) or default definition. Of a
+            challenger, which harms nobody, the reason is kept in ``refused``.
         """
         champions = Champions.load(workspace.champions)
 
@@ -77,7 +87,17 @@ class Speaking:
             return found
 
         late, default = read("late", champions.late), read("default", champions.default)
-        return cls(champions, late, default, policy)
+        shadows: dict[str, Bundle] = {}
+        refused: dict[str, str] = {}
+        for question in ("late", "default"):
+            try:
+                found = read(question, champions.challengers.get(question))
+            except Exception as error:  # noqa: BLE001 (whatever it is, the champions speak)
+                refused[question] = str(error)
+            else:
+                if found is not None:
+                    shadows[question] = found
+        return cls(champions, late, default, policy, shadows, refused)
 
 
 class Views(NamedTuple):
@@ -98,6 +118,14 @@ class Views(NamedTuple):
         Of the default curve at the order's horizon, else of the late curve.
     abstentions : dict
         Why a curve says nothing.
+    data_depth : str
+        How much is known of the customer, A to G.
+    standing : Standing or None
+        ``None`` where the probability of default is not known.
+    late_bands : dict of str to float, or None
+        ``on_time``, ``late`` and ``very_late``: they add up to 1.
+    default_interval : depth.Interval or None
+        Of P(default within 365 days); ``None`` where there is none, or it was not measured.
     """
 
     late: dict[int, float] | None
@@ -107,6 +135,23 @@ class Views(NamedTuple):
     risk: Risk | None
     explanation: Explanation | None
     abstentions: dict[str, dict[str, Any]]
+    data_depth: str
+    standing: Standing | None
+    late_bands: dict[str, float] | None
+    default_interval: depth.Interval | None
+
+
+class Standing(NamedTuple):
+    """A customer on the master scale."""
+
+    grade: str
+    score: int
+
+    @classmethod
+    def of(cls, default_probability: float) -> Standing:
+        """Place a probability of default within 365 days; 1 for a customer in default."""
+        letter, points = grades.grade(default_probability), grades.score(default_probability)
+        return cls(str(letter), int(points))
 
 
 def consult(
@@ -118,20 +163,30 @@ def consult(
     in_default: bool,
 ) -> Views:
     """Ask both curves about one row of features, shape (n_features,), and one order."""
-    late, paid_on, delay_days = None, None, 0.0
+    late, paid_on, late_bands, delay_days = None, None, None, 0.0
     default, risk, explanation = None, None, None
+    standing, default_interval = None, None
     abstentions = dict(speaking.champions.abstentions)
-    if speaking.late is not None:
+    letter = str(depth.letters(row[None, :], ALL_FEATURES)[0])
+    is_too_thin = letter == depth.FLOOR and not in_default
+    if speaking.late is not None and is_too_thin:
+        abstentions["late"] = _too_thin(speaking.late, row)
+    elif speaking.late is not None:
         curve = speaking.late.curve
         terms = np.arange(curve.shortest, curve.longest + 1, dtype=np.int32)
         by_term = curve.at(row, terms)
         late = {t: float(by_term[t - curve.shortest]) for t in LATE_TERMS}
         delay_days = expected_delay_days(terms, by_term)
         paid_on = payment_interval(terms, by_term)
+        planned = bands(curve, row[None, :], terms[:1])
+        late_bands = {name: float(share[0]) for name, share in planned._asdict().items()}
         explanation = explain(speaking.late, row, LATE_EXPLAINED_DAYS, currency)
     if in_default:
         abstentions["default"] = {"reason": "the customer is already in default"}
         risk = Risk(1.0, delay_days)
+        standing = Standing.of(1.0)
+    elif speaking.default is not None and is_too_thin:
+        abstentions["default"] = _too_thin(speaking.default, row)
     elif speaking.default is not None and not row[DAYS_SINCE_LAST] <= ACTIVE_DAYS:
         # the curve never saw such a customer
         abstentions["default"] = {"reason": "the customer has no invoice of the last year"}
@@ -140,10 +195,32 @@ def consult(
         known = row[: len(curve.features)]
         by_term = curve.at(known, np.array(DEFAULT_HORIZONS, np.int32))
         default = dict(zip(DEFAULT_HORIZONS, by_term.tolist(), strict=True))
+        within_a_year = default[grades.HORIZON_DAYS]
+        standing = Standing.of(within_a_year)
+        measured = speaking.default.reference.get("depth")  # older bundles have none
+        if measured is not None:
+            default_interval = depth.interval(measured, within_a_year, letter)
         asked_days = speaking.policy.horizon_days(order.terms_days)
         horizon = min(max(asked_days, curve.shortest), curve.longest)
         explanation = explain(speaking.default, known, horizon, currency)
         risk = Risk(explanation.probability, delay_days)
     if late is None:
         risk = None  # the delay is part of every price
-    return Views(late, paid_on, delay_days, default, risk, explanation, abstentions)
+    return Views(
+        late,
+        paid_on,
+        delay_days,
+        default,
+        risk,
+        explanation,
+        abstentions,
+        letter,
+        standing,
+        late_bands,
+        default_interval,
+    )
+
+
+def _too_thin(bundle: Bundle, row: NDArray[np.float64]) -> dict[str, Any]:
+    """Say why a curve abstains for want of facts, and which would help it most."""
+    return depth.abstention(row, ALL_FEATURES, bundle.reference.get("family_weights", {}))
