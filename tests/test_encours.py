@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ import encours
 from features.store import Store, sqlite_url
 from models.workspace import Workspace
 from training.fit import Settings
+from training.train import Plan
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
@@ -537,21 +539,20 @@ def test_a_cutoff_after_the_end_is_refused(run, at_home):
     assert said == "encours: the ledger ends on 2025-07-01, nothing comes after that cut-off"
 
 
-def test_training_and_promoting_put_new_models_in_charge(run, at_home, monkeypatch):
-    quick = Settings(most_rounds=10, pairs_per_row=1)
-    monkeypatch.setattr("training.train.Settings", lambda: quick)
+def test_a_worse_challenger_is_trained_shown_and_refused(run, at_home, monkeypatch):
+    quick = partial(Plan, Settings(most_rounds=5, pairs_per_row=1), resamples=5)
+    monkeypatch.setattr("training.train.Plan", quick)
     before = json.loads(run("assess", "C-00001").out)["versions"]
-    trained = run("train")
+    trained = run("train", "--walk-forward", "0", "--owner", "Ada")
     assert (trained.code, trained.err) == (0, "")
-    for words in ("late curve, version 1", "default curve, version 1", "AUC [95 %]"):
+    for words in ("late curve, version 1", "default curve, version 1", "AUC [95 %]", "By segment"):
         assert words in trained.out
     assert json.loads(run("assess", "C-00001").out)["versions"] == before  # not in charge yet
+    assert "In the shadow" in run("shadow").out  # but asked beside the champion
     promoted = run("promote")
-    assert (promoted.code, promoted.err) == (0, "")
-    assert str(at_home.champions) in promoted.out
-    after = json.loads(run("assess", "C-00001").out)["versions"]
-    assert after["late"] != before["late"]
-    assert after["default"] != before["default"]
+    assert promoted.code == 1
+    assert "The gate refuses; what is in charge stays." in promoted.out
+    assert json.loads(run("assess", "C-00001").out)["versions"] == before
 
 
 # The service.

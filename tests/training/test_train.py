@@ -1,5 +1,6 @@
 """From a ledger to challengers: trained, measured out of time, registered, repeatable."""
 
+import json
 import math
 import shutil
 from collections.abc import Iterator
@@ -114,6 +115,33 @@ def test_a_run_shows_its_parameters_and_figures(tracking, late):
     assert run.data.params["ledger_id"] == "L1"
     assert run.data.metrics["auc_15d"] == pytest.approx(late.measured[2].auc.value)
     assert all(math.isfinite(value) for value in run.data.metrics.values())
+
+
+@pytest.mark.pictures
+def test_a_run_holds_what_a_reviewer_asks_for(books, workspace, tracking):
+    plan = replace(PLAN, walks=2, trials=2, owner="Ada <risk>")
+    settings = replace(QUICK, most_rounds=8)
+    trained = train_late(books, workspace.bundles, tracking, plan=replace(plan, settings=settings))
+    client = mlflow.MlflowClient()
+    version = client.get_model_version("late-payment", trained.version.number)
+    run = client.get_run(version.run_id)
+    kept = Path(mlflow.artifacts.download_artifacts(run_id=version.run_id))
+    pictures = {file.stem for file in (kept / "plots").iterdir()}
+    assert pictures >= {"reliability", "gains", "shap_beeswarm", "walk_forward"}
+    card = (kept / "model_card.html").read_text("utf-8")
+    assert trained.version.bundle_sha256 in card
+    assert "Ada &lt;risk&gt;" in card
+    measured = json.loads((kept / "evaluation.json").read_text("utf-8"))
+    assert {step["cutoff"] for step in measured["walk_forward"]} >= {"all"}
+    assert len({step["cutoff"] for step in measured["walk_forward"]}) == 3
+    assert sum(grade["rows"] for grade in measured["grades"]) > 0
+    assert set(measured["segments"]) >= {"size", "sector", "tenure", "person"}
+    trials = client.search_runs(
+        [run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.data.tags['search_run_id']}'"
+    )
+    assert len(trials) == 2
+    assert run.data.metrics["scorecard_auc_0d"] > 0.5
+    assert not (workspace.bundles / trained.version.bundle_sha256 / "model_card.html").exists()
 
 
 def test_training_again_gives_the_same_bundle_and_another_version(books, workspace, tracking, late):
