@@ -192,6 +192,14 @@ def train(
     owner: Annotated[
         str | None, typer.Option(help="Who answers for the models, on their cards; else the login.")
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Dask scheduler, as tcp://10.0.0.5:8786: its workers boost, on the same version "
+            "of this project. Their sockets are unencrypted: use a trusted network.",
+        ),
+    ] = None,
 ) -> None:
     """Fit both curves, measure them out of time, and register them as challengers.
 
@@ -203,7 +211,13 @@ def train(
 
     seconds = math.inf if minutes is None else minutes * 60
     plan = Plan(walks=walks, trials=trials, search_seconds=seconds, owner=owner or login_name())
-    _train(_workspace(ledger), cutoff, plan)
+    if cluster is None:
+        _train(_workspace(ledger), cutoff, plan)
+        return
+    from training.cluster import cluster as on_cluster
+
+    with on_cluster(cluster) as boosting:
+        _train(_workspace(ledger), cutoff, replace(plan, boosting=boosting))
 
 
 @app.command()

@@ -135,9 +135,7 @@ class TermCurve:
 
         Parameters as in :meth:`log_odds`.
         """
-        raw = np.asarray(
-            self.booster.predict(self._inputs(X, term_days), pred_contrib=True, num_threads=1)
-        )
+        raw = np.asarray(self.booster.predict(self._inputs(X, term_days), pred_contrib=True))
         scaled: Floats = self.calibration.slope * raw[:, :-2]
         return scaled
 

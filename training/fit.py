@@ -92,6 +92,7 @@ def fit(
     cutoff: int,
     settings: Settings | None = None,
     progress: Callable[[str], None] = lambda stage: None,
+    boosting: Callable[..., lgb.Booster] | None = None,
 ) -> Fit:
     """Fit a curve with what was known before `cutoff`.
 
@@ -104,6 +105,8 @@ def fit(
     settings : Settings, optional
     progress : callable
         Told the name of each stage.
+    boosting : callable, optional
+        What boosts, in place of :func:`boost`: :func:`training.cluster.cluster` gives one.
 
     Returns
     -------
@@ -114,11 +117,11 @@ def fit(
     LedgerError
         If too little time lies before the cut-off for any outcome to be known.
     """
-    settings = settings or Settings()
+    settings, boosting = settings or Settings(), boosting or boost
     rng = np.random.default_rng(settings.seed)
     progress("learn")
     stages = draw_stages(dataset, cutoff, settings, rng)
-    draft = boost(dataset, stages.learn, settings, settings.most_rounds, stages.held_out)
+    draft = boosting(dataset, stages.learn, settings, settings.most_rounds, stages.held_out)
     rounds = max(draft.best_iteration, 1)
 
     progress("calibrate")
@@ -128,7 +131,7 @@ def fit(
     progress("refit")
     rows = dataset.known_before(cutoff)
     everything = _draw(dataset, rows, cutoff, settings, rng)
-    booster = boost(dataset, everything, settings, rounds)
+    booster = boosting(dataset, everything, settings, rounds)
     question = dataset.question
     curve = TermCurve(
         question=question.name,

@@ -14,7 +14,7 @@ from training.dataset import DEFAULT, Dataset
 Index = NDArray[np.int64]
 YEAR_DAYS = 365
 TAKEN_APART_DAYS = {"late": 30, "default": 365}  # term at which families of facts are weighed
-MOST_TAKEN_APART = 5_000
+MOST_TAKEN_APART = 1_000
 QUANTILES = tuple(range(0, 101, 5))  # per cent
 
 

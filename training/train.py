@@ -15,6 +15,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import lightgbm as lgb
 import pandas as pd
 
 from features.history import History
@@ -80,6 +81,9 @@ class Plan:
         Draws of customers for the intervals.
     owner : str
         Who answers for the models: on the card, not in the bundle.
+    boosting : callable, optional
+        What boosts the fit, as :func:`training.cluster.cluster` gives; searches and earlier
+        cut-offs, smaller, stay on this machine.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -88,6 +92,7 @@ class Plan:
     search_seconds: float = math.inf
     resamples: int = 200
     owner: str = "not named"
+    boosting: Callable[..., lgb.Booster] | None = None
 
 
 @dataclass(frozen=True)
@@ -219,7 +224,7 @@ def _train(
         found = tune.search(dataset, cutoff, settings, plan.trials, plan.search_seconds, stage)
         tried = [Trial(trial.parameters, trial.value, trial.state) for trial in found.trials]
         settings, tags = found.settings, {"search_run_id": tracking.search(name, tried)}
-    fitted = fit(dataset, cutoff, settings, stage)
+    fitted = fit(dataset, cutoff, settings, stage, plan.boosting)
     kinds = segments(dataset, books.history, cutoff)
     evaluation = evaluate(
         fitted.curve, dataset, cutoff, books.end, kinds, resamples=plan.resamples, progress=stage

@@ -17,7 +17,6 @@ from features.dictionary import dictionary
 from features.workers import WorkersError
 from models import bundle as bundles
 from tests.training.conftest import CUTOFF, END, QUICK
-from training import fit as fits
 from training.cluster import Boost, best_iteration, cluster, shares
 from training.dataset import Dataset, Pairs
 from training.evaluate import out_of_time
@@ -46,11 +45,8 @@ def two(address) -> Iterator[Boost]:
         yield boost_there
 
 
-def fit_with(elsewhere: Boost, dataset: Dataset, monkeypatch) -> Fit:
-    """Fit both stages there."""
-    with monkeypatch.context() as patched:
-        patched.setattr(fits, "boost", elsewhere)
-        return fit(dataset, CUTOFF, SETTINGS)
+def fit_with(elsewhere: Boost, dataset: Dataset) -> Fit:
+    return fit(dataset, CUTOFF, SETTINGS, boosting=elsewhere)
 
 
 def learned(dataset: Dataset) -> Pairs:
@@ -59,9 +55,9 @@ def learned(dataset: Dataset) -> Pairs:
 
 
 @pytest.mark.parametrize("question", ["late", "default"])
-def test_the_curve_is_as_good_as_that_of_one_machine(two, datasets, monkeypatch, question):
+def test_the_curve_is_as_good_as_that_of_one_machine(two, datasets, question):
     dataset = datasets[question]
-    here, there = fit(dataset, CUTOFF, SETTINGS), fit_with(two, dataset, monkeypatch)
+    here, there = fit(dataset, CUTOFF, SETTINGS), fit_with(two, dataset)
     rows = dataset.between(CUTOFF, END)
     measured = [out_of_time(one.curve, dataset, rows, END, 50) for one in (here, there)]
     assert len(measured[0]) >= 3
@@ -74,10 +70,10 @@ def test_the_curve_is_as_good_as_that_of_one_machine(two, datasets, monkeypatch,
 
 
 def test_it_is_monotone_and_writes_a_bundle_without_a_trace_of_the_cluster(
-    two, datasets, monkeypatch, tmp_path, rng
+    two, datasets, tmp_path, rng
 ):
     dataset = datasets["late"]
-    fitted = fit_with(two, dataset, monkeypatch)
+    fitted = fit_with(two, dataset)
     sha256 = bundles.write(tmp_path, fitted.curve, {}, {})
     text = (tmp_path / sha256 / "booster.txt").read_text()
     assert "127.0.0.1" not in text
