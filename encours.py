@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 SETTLED_LONG_AGO_DAYS = 45  # a ledger that ended earlier is answered as of its last day
 READY_SECONDS = 60
 FIRST_USE_PAIRS = 200_000  # to learn from
+CLUSTER_PAIRS = 100_000_000  # a cluster is asked for when there are more than a machine holds
 ROOT = Path(__file__).parent
 POLICY = ROOT / "models" / "policy.yaml"
 PACKAGES = ("features", "models", "serving", "training")
@@ -217,7 +218,8 @@ def train(
     from training.cluster import cluster as on_cluster
 
     with on_cluster(cluster) as boosting:
-        _train(_workspace(ledger), cutoff, replace(plan, boosting=boosting))
+        many = replace(plan.settings, most_pairs=CLUSTER_PAIRS)
+        _train(_workspace(ledger), cutoff, replace(plan, settings=many, boosting=boosting))
 
 
 @app.command()

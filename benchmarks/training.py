@@ -26,7 +26,7 @@ from benchmarks.page import PAGE, Row, at_most, print_table, write_section
 
 CORES = 2
 MOST_SECONDS = 600
-MOST_OVERHEAD = 30  # per cent of what LightGBM takes, of the fits
+MOST_OVERHEAD = 30  # per cent of what LightGBM takes
 REVIEW = ("measure", "cut-off", "register")  # stages after the fit
 SHOWN_SECONDS = 1.0  # shorter stages are told together
 
@@ -138,13 +138,13 @@ def rows(invoices: int, seconds: float, trained: Trained) -> list[Row]:
         at_most(f"{n}: facts to both curves registered, s", seconds, MOST_SECONDS, "{:.0f}"),
         Row(f"{n}: facts to fitted curves", f"{made:.1f} s, {boosting:.1f} s in LightGBM"),
         at_most(
-            f"{n}: facts to fitted curves, over LightGBM, %",
-            100 * (made / boosting - 1),
+            f"{n}: all of it, over LightGBM, %",
+            100 * (seconds / _boosted(stages) - 1),
             MOST_OVERHEAD,
             "{:.1f}",
         ),
+        Row(f"{n}: facts to fitted curves, over LightGBM, %", f"{100 * (made / boosting - 1):.1f}"),
         Row(f"{n}: review and registry besides", f"{seconds - made:.1f} s"),
-        Row(f"{n}: all of it, over LightGBM, %", f"{100 * (seconds / _boosted(stages) - 1):.1f}"),
         Row(f"{n}: peak memory, GB", f"{trained.peak_bytes / 1e9:.2f}"),
         *(
             Row(f"{n}: {stage.name}", f"{stage.seconds:.1f} s{_of_that(stage)}")
@@ -181,8 +181,8 @@ NOTES = """
 A simulated ledger (SQLite) of six years to 31 December 2025, trained on with the default settings.
 *In LightGBM* is the time inside `lightgbm.train` of the same run, its data laid out included.
 *Facts to fitted curves* is start, reading, histories, features, pairs, both stages of each fit and
-calibration. The *review* after it is work of its own and not the price of fitting: measures with
-intervals, scorecard and rule of thumb beside the curve, the fits at earlier cut-offs (*cut-off*),
+calibration. The *review* is what comes after: measures with intervals,
+scorecard and rule of thumb beside the curve, the fits at earlier cut-offs (*cut-off*),
 pictures and the registry. The stages of a curve are told by their first word.
 """
 

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmarks import card_clients, features, page, polish, simulated_default
+from benchmarks import card_clients, features, page, polish, simulated_default, training
 from benchmarks.page import Row, at_least, at_most, write_section
 from benchmarks.parts import Measured
+from benchmarks.training import Stage
 from features.build import CUSTOMER_FEATURES
 from features.simulator import Simulation, simulate
 from models.metrics import Interval
@@ -308,3 +309,18 @@ def test_a_gain_is_paired_and_shown_with_its_sign():
     assert measure.gain(wrong, right).value == -1
     gain = Interval(-0.0123, -0.02, 0.001)
     assert simulated_default.signed(gain) == "-0.012 [-0.020 to +0.001]"
+
+
+def test_the_overhead_of_a_training_counts_all_of_it_and_says_what_the_fits_are():
+    stages = [Stage("read", 12.0, 0.0), Stage("late: learn", 50.0, 45.0)]
+    stages += [Stage("late: refit", 40.0, 35.0), Stage("late: register", 7.0, 0.0)]
+    stages += [Stage(f"late: cut-off 202{n}, {n} of 2", 15.0, 12.5) for n in (1, 2)]
+    measured = training.rows(1_000, 140.0, training.Trained(stages, 2 * 10**9))
+    rows = {row.what.partition(": ")[2]: row for row in measured}
+    whole = rows["all of it, over LightGBM, %"]
+    assert (whole.measured, whole.is_met) == ("33.3", False)  # 140 / 105
+    fits = rows["facts to fitted curves, over LightGBM, %"]
+    assert fits.measured == "28.8"  # 1 to start, 12 + 50 + 40, over 80
+    assert rows["review and registry besides"].measured == "37.0 s"
+    assert rows["late: cut-off"].measured == "30.0 s, 25.0 s in LightGBM"
+    assert rows["peak memory, GB"].measured == "2.00"
