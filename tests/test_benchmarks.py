@@ -188,9 +188,9 @@ def test_a_client_is_scored_by_what_others_teach(monkeypatch):
     for few in ("FOLDS", "INNER_FOLDS", "PATIENCE"):
         monkeypatch.setattr(card_clients, few, 2)
     rng = np.random.default_rng(0)
-    defaulted = rng.random(1_500) < 0.3
-    noise = rng.normal(size=(1_500, 2))
-    said = np.column_stack([noise, defaulted + rng.normal(size=1_500)])
+    defaulted = rng.random(4_000) < 0.3
+    noise = rng.normal(size=(4_000, 2))
+    said = np.column_stack([noise, defaulted + rng.normal(size=4_000)])
     measured = [
         card_clients.measure(
             card_clients.out_of_fold(card_clients.Columns(X, [0] * X.shape[1]), defaulted),
