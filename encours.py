@@ -297,6 +297,7 @@ def ui(port: Port = 5000, ledger: LedgerDb = None) -> None:
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     quiet |= {"PYTHONWARNINGS": "ignore"}  # MLflow's own
     _say(f"MLflow: http://127.0.0.1:{port} (stop with Ctrl-C)")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # in a session of its own: Ctrl-C reaches us, and we end it in its own way
     server = subprocess.Popen(asked, env={**os.environ, **quiet}, start_new_session=True)  # noqa: S603
