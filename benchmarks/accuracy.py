@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from benchmarks.page import PAGE, Row, at_least, at_most, print_table, write_section
+from benchmarks.page import PAGE, Row, at_least, at_most, publish
 from features.history import History, build
 from features.importers.mapping import load_mapping
 from features.importers.tabular import read
@@ -142,9 +142,7 @@ def run(console: Console, page: Path = PAGE) -> bool:
         console.print(f"SKIPPED real invoices: {FILE.name} is not in ../shared/data")
         return True
     found = rows(console)
-    print_table(console, TITLE, found)
-    write_section(page, TITLE, found, NOTES)
-    return all(row.is_met is not False for row in found)
+    return publish(console, page, TITLE, found, NOTES)
 
 
 def main(arguments: list[str] | None = None) -> int:

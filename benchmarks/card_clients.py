@@ -43,7 +43,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from sklearn.model_selection import StratifiedKFold
 
-from benchmarks.page import PAGE, Row, at_least, print_table, write_section
+from benchmarks.page import PAGE, Row, at_least, publish
 from features.build import CUSTOMER_FEATURES, build, customer_spine
 from features.dictionary import dictionary
 from features.history import build as build_history
@@ -274,9 +274,7 @@ def run(console: Console, page: Path = PAGE) -> bool:
         console.print(f"SKIPPED card clients: {FILE.name} is not in ../shared/data")
         return True
     found = rows(pd.read_csv(FILE), console)
-    print_table(console, TITLE, found)
-    write_section(page, TITLE, found, NOTES)
-    return all(row.is_met is not False for row in found)
+    return publish(console, page, TITLE, found, NOTES)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -63,6 +63,13 @@ def print_table(console: Console, title: str, rows: Sequence[Row]) -> None:
     console.print(table)
 
 
+def publish(console: Console, page: Path, title: str, rows: Sequence[Row], notes: str) -> bool:
+    """Print the figures, keep them in the page, and tell whether every target is met."""
+    print_table(console, title, rows)
+    write_section(page, title, rows, notes)
+    return all(row.is_met is not False for row in rows)
+
+
 def write_section(page: Path, title: str, rows: Sequence[Row], notes: str) -> None:
     """Put a section into the page, in the place of the one with the same title."""
     text = page.read_text("utf-8") if page.exists() else "# Benchmarks\n\nMade by `make bench`.\n"

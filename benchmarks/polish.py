@@ -31,7 +31,7 @@ from scipy.io import arff
 from scipy.stats import rankdata
 from sklearn.model_selection import StratifiedShuffleSplit
 
-from benchmarks.page import PAGE, Row, at_least, print_table, write_section
+from benchmarks.page import PAGE, Row, at_least, publish
 from models.metrics import Interval, auc
 
 FILE = Path(__file__).parents[2] / "shared" / "data" / "polish_companies_year1.arff"
@@ -180,9 +180,7 @@ def run(console: Console, page: Path = PAGE) -> bool:
         console.print(f"SKIPPED Polish companies: {FILE.name} is not in ../shared/data")
         return True
     found = rows(*read(FILE), console)
-    print_table(console, TITLE, found)
-    write_section(page, TITLE, found, NOTES)
-    return all(row.is_met is not False for row in found)
+    return publish(console, page, TITLE, found, NOTES)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from sklearn.model_selection import GroupKFold
 
-from benchmarks.page import PAGE, Row, print_table, write_section
+from benchmarks.page import PAGE, Row, publish
 from features.build import FAMILIES
 from features.history import build as build_history
 from features.history import facts_of
@@ -311,9 +311,7 @@ def run(console: Console, page: Path = PAGE, invoices: int = 200_000) -> bool:
         ends_on = int(np.datetime64(how.ends_on, "D").astype(np.int64))
         world = prepare(simulate(how), ends_on)
     found = rows(world, console)
-    print_table(console, TITLE, found)
-    write_section(page, TITLE, found, NOTES)
-    return True
+    return publish(console, page, TITLE, found, NOTES)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -66,15 +66,16 @@ def processes(n: int) -> Iterator[Run]:
 
 
 @contextmanager
-def cluster(address: str) -> Iterator[Run]:
-    """Run on the workers of the Dask scheduler at `address`, which have this project installed.
+def connect(address: str) -> Iterator[Any]:
+    """Connect to the Dask scheduler at `address`; gives the ``distributed.Client``.
 
     Raises
     ------
     WorkersError
-        If Dask is not installed, nobody answers, there is no worker, or workers keep dying.
+        If Dask is not installed, nobody answers, or there is no worker.
     """
     try:
+        import dask.dataframe  # noqa: F401 (LightGBM asks for it)
         import distributed
     except ImportError:
         raise WorkersError(
@@ -88,6 +89,20 @@ def cluster(address: str) -> Iterator[Run]:
         raise WorkersError(f"no Dask scheduler answers at {address}") from error
     with client:
         _wait_for_a_worker(client, address)
+        yield client
+
+
+@contextmanager
+def cluster(address: str) -> Iterator[Run]:
+    """Run on the workers of the Dask scheduler at `address`, which have this project installed.
+
+    Raises
+    ------
+    WorkersError
+        As :func:`connect`, or if workers keep dying.
+    """
+    with connect(address) as client:
+        import distributed
 
         def run(
             function: Callable[[Task, Common], Result], tasks: Sequence[Task], common: Common

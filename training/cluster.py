@@ -24,7 +24,7 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
-from features.workers import CONNECT_SECONDS, WorkersError
+from features.workers import WorkersError, connect
 from training.dataset import Dataset, Pairs
 from training.fit import TERM, Settings, booster_parameters
 
@@ -61,23 +61,9 @@ def cluster(address: str) -> Iterator[Boost]:
     WorkersError
         If Dask is not installed, nobody answers, there is no worker, or one is lost.
     """
-    try:
-        import dask.dataframe  # noqa: F401 (LightGBM asks for it)
+    with connect(address) as client:
         import distributed
-    except ImportError:
-        raise WorkersError(
-            "a Dask cluster needs the extra `cluster`: pip install --editable '.[cluster]'"
-        ) from None
-    connect: Any = distributed.Client  # not annotated
-    try:
-        client = connect(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise WorkersError(f"no Dask scheduler answers at {address}") from error
-    with client:
-        try:
-            client.wait_for_workers(1, timeout=CONNECT_SECONDS)
-        except TimeoutError as error:
-            raise WorkersError(f"the Dask scheduler at {address} has no worker") from error
+
         try:
             yield partial(boost_on, client)
         except (distributed.client.FutureCancelledError, distributed.KilledWorker) as error:

@@ -146,7 +146,7 @@ def test_without_dask_it_says_how_to_get_it(monkeypatch):
 
 
 def test_a_scheduler_that_does_not_answer_is_said_so(monkeypatch):
-    monkeypatch.setattr("training.cluster.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("features.workers.CONNECT_SECONDS", 0.3)
     with (
         pytest.raises(WorkersError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
         cluster("tcp://127.0.0.1:9"),
