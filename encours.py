@@ -19,10 +19,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two busy threads on a shared core starve
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -30,16 +30,28 @@ os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Column, Table
+
+from commands.shared import (
+    POLICY,
+    ROOT,
+    As,
+    LedgerDb,
+    Port,
+    Today,
+    a_date,
+    as_date,
+    bar,
+    console,
+    day_number,
+    ledger_here,
+    past_today,
+    say,
+    stages,
+    stop,
+    this_day,
+    workspace_here,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,13 +67,10 @@ if TYPE_CHECKING:
     from training.promote import Outcome
     from training.train import Plan
 
-SETTLED_LONG_AGO_DAYS = 45  # a ledger that ended earlier is answered as of its last day
 READY_SECONDS = 60
 FIRST_USE_PAIRS = 200_000  # to learn from
 CLUSTER_PAIRS = 100_000_000  # a cluster is asked for when there are more than a machine holds
-ROOT = Path(__file__).parent
-POLICY = ROOT / "models" / "policy.yaml"
-PACKAGES = ("features", "models", "serving", "training")
+PACKAGES = ("features", "models", "serving", "training", "commands")
 
 app = typer.Typer(
     help="Predict payment default in B2B trade credit, explain it, and recommend what to do.",
@@ -71,14 +80,6 @@ app = typer.Typer(
 )
 features_app = typer.Typer(help="Describe customers and invoices in bulk.", no_args_is_help=True)
 app.add_typer(features_app, name="features")
-console = Console(markup=False, highlight=False)
-
-
-def _date(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a date written YYYY-MM-DD") from None
 
 
 Mapping = Annotated[
@@ -89,34 +90,9 @@ Terms = Annotated[
     Path | None,
     typer.Option(help="YAML file: the payment terms that a FEC does not hold; see docs/fec.md."),
 ]
-LedgerDb = Annotated[
-    str | None,
-    typer.Option(
-        "--ledger",
-        metavar="DB",
-        help="SQLite file (or PostgreSQL URL) that holds the imported facts; what is trained goes "
-        "beside the file. By default the one of ENCOURS_HOME.",
-    ),
-]
 What = Annotated[
     Literal["late", "default", "policy", "all"],
     typer.Argument(metavar="WHAT", help="One curve, the policy, or all of them."),
-]
-As = Annotated[
-    str | None,
-    typer.Option(
-        "--as", metavar="NAME", help="Who does it, for the signed record; else the login name."
-    ),
-]
-Port = Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")]
-Today = Annotated[
-    date | None,
-    typer.Option(
-        parser=_date,
-        metavar="YYYY-MM-DD",
-        envvar="ENCOURS_TODAY",
-        help="Answer as of this day; by default today, or the last day of a ledger of the past.",
-    ),
 ]
 
 
@@ -133,7 +109,7 @@ def import_(
 
     A row that changed since an earlier import supersedes it; what was known before stays readable.
     """
-    _import(_workspace(), file, mapping, terms)
+    _import(workspace_here(), file, mapping, terms)
 
 
 @app.command()
@@ -144,19 +120,19 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 1,
     ends_on: Annotated[
         date | None,
-        typer.Option(parser=_date, metavar="YYYY-MM-DD", help="Last day; by default yesterday."),
+        typer.Option(parser=a_date, metavar="YYYY-MM-DD", help="Last day; by default yesterday."),
     ] = None,
 ) -> None:
     """Write a realistic ledger to try things on; read it with mappings/encours.yaml."""
     from features.simulator import Simulation, write
     from features.simulator import simulate as run_simulation
 
-    last_day = ends_on or _today() - timedelta(days=1)
+    last_day = ends_on or this_day() - timedelta(days=1)
     if not 2000 <= last_day.year < 2100:  # the years before it must be dates that a ledger takes
-        _stop("a simulated ledger ends between 2000 and 2099")
+        stop("a simulated ledger ends between 2000 and 2099")
     simulation = Simulation(invoices=invoices, years=years, ends_on=last_day, seed=seed)
     write(run_simulation(simulation).tables, folder)
-    _say(f"{folder}: about {invoices:,} invoices over {years} years, to {last_day}")
+    say(f"{folder}: about {invoices:,} invoices over {years} years, to {last_day}")
 
 
 @app.command()
@@ -165,7 +141,7 @@ def train(
     cutoff: Annotated[
         date | None,
         typer.Option(
-            parser=_date,
+            parser=a_date,
             metavar="YYYY-MM-DD",
             help="Train on what was known before this day, measure on what came after.",
         ),
@@ -213,13 +189,13 @@ def train(
     seconds = math.inf if minutes is None else minutes * 60
     plan = Plan(walks=walks, trials=trials, search_seconds=seconds, owner=owner or login_name())
     if cluster is None:
-        _train(_workspace(ledger), cutoff, plan)
+        _train(workspace_here(ledger), cutoff, plan)
         return
     from training.cluster import cluster as on_cluster
 
     with on_cluster(cluster) as boosting:
         many = replace(plan.settings, most_pairs=CLUSTER_PAIRS)
-        _train(_workspace(ledger), cutoff, replace(plan, settings=many, boosting=boosting))
+        _train(workspace_here(ledger), cutoff, replace(plan, settings=many, boosting=boosting))
 
 
 @app.command()
@@ -232,7 +208,7 @@ def promote(
 
     Its rules are in training/gate.yaml. When it refuses, nothing changes and the exit code is 1.
     """
-    workspace = _workspace(ledger)
+    workspace = workspace_here(ledger)
     _promote(workspace, what, name, _gate(workspace))
 
 
@@ -245,7 +221,7 @@ def rollback(
     """Put back what was in charge before; by default all that the latest promotion changed."""
     from training.promote import rollback as put_back
 
-    workspace = _workspace(ledger)
+    workspace = workspace_here(ledger)
     parts = None if what == "all" else [what]
     outcome = put_back(_tracking(workspace), workspace, parts, name)
     _say_in_charge(workspace, outcome)
@@ -257,12 +233,12 @@ def shadow(ledger: LedgerDb = None) -> None:
     from serving.shadow import compare
     from training.gate_file import load
 
-    workspace = _workspace(ledger)
+    workspace = workspace_here(ledger)
     if not (workspace.home / "record.db").exists():
-        _stop("nothing was assessed here yet")
+        stop("nothing was assessed here yet")
     compared = compare(workspace.record_url, load().calibrated.late_bands_upper_rates)
     if not compared:
-        _say("No challenger was scored beside a champion yet: `encours train` names new ones.")
+        say("No challenger was scored beside a champion yet: `encours train` names new ones.")
         return
     columns = ("curve", "champion", "challenger", "assessments", "at days", "mean |difference|")
     table = Table(*columns, "rank correlation", "band or grade changes", title="In the shadow")
@@ -284,9 +260,9 @@ def shadow(ledger: LedgerDb = None) -> None:
 @app.command()
 def ui(port: Port = 5000, ledger: LedgerDb = None) -> None:
     """Open MLflow on 127.0.0.1: runs, pictures, versions, challengers and champions."""
-    workspace = _workspace(ledger)
+    workspace = workspace_here(ledger)
     if not (workspace.home / "mlflow.db").exists():
-        _stop("nothing was trained here yet: run `encours train` first")
+        stop("nothing was trained here yet: run `encours train` first")
     _require_free(port)
     here = f"127.0.0.1:{port},localhost:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1"]
@@ -296,7 +272,7 @@ def ui(port: Port = 5000, ledger: LedgerDb = None) -> None:
     asked += ["--uvicorn-opts", "--log-level warning"]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     quiet |= {"PYTHONWARNINGS": "ignore"}  # MLflow's own
-    _say(f"MLflow: http://127.0.0.1:{port} (stop with Ctrl-C)")
+    say(f"MLflow: http://127.0.0.1:{port} (stop with Ctrl-C)")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     # in a session of its own: Ctrl-C reaches us, and we end it in its own way
@@ -313,8 +289,8 @@ def ui(port: Port = 5000, ledger: LedgerDb = None) -> None:
 @app.command()
 def serve(port: Port = 3000, today: Today = None) -> None:
     """Serve assessments on 127.0.0.1."""
-    workspace = _workspace()
-    with _service(workspace, port, today or _past_today(workspace)) as service:
+    workspace = workspace_here()
+    with _service(workspace, port, today or past_today(workspace)) as service:
         raise typer.Exit(service.wait())
 
 
@@ -340,8 +316,8 @@ def assess(
 
     silent = structlog.make_filtering_bound_logger("critical")  # errors are said once, below
     structlog.configure(wrapper_class=silent)
-    workspace, order = _workspace(), _order(amount, margin, terms)
-    _set_environment(workspace, today or _past_today(workspace))
+    workspace, order = workspace_here(), _order(amount, margin, terms)
+    _set_environment(workspace, today or past_today(workspace))
     answer = assessor_from_environment().assess(customer, order)
     console.print_json(answer.decode())
 
@@ -355,15 +331,15 @@ def _order(amount: str | None, margin: str | None, terms: int | None) -> Order |
     if amount is None and margin is None and terms is None:
         return None
     if amount is None or margin is None:
-        _stop("an order needs both --amount and --margin")
+        stop("an order needs both --amount and --margin")
     try:
         given = OrderGiven(amount=amount, margin=margin, terms_days=30 if terms is None else terms)
     except ValidationError as error:
         first = error.errors()[0]
-        option = str(first["loc"][0]).removesuffix("_days")
+        option = str(first["loc"][0]).removesuffix("day_number")
         money = 'must be money with at most two decimals, as "20000.00"'
         said = money if first["type"] == "string_pattern_mismatch" else first["msg"]
-        _stop(f"--{option} {said[0].lower()}{said[1:]}")
+        stop(f"--{option} {said[0].lower()}{said[1:]}")
     return given.in_cents()
 
 
@@ -380,7 +356,7 @@ def run(
     from models.workspace import Workspace
 
     if ledger is None and mapping is not None:
-        _stop("a mapping says how to read a ledger: give --ledger too")
+        stop("a mapping says how to read a ledger: give --ledger too")
     if ledger is not None and mapping is None:
         _require_fec(ledger)
     workspace = Workspace.from_environment()
@@ -389,9 +365,9 @@ def run(
     if not workspace.champions.exists():
         _prepare(workspace, ledger, mapping)
     elif ledger is not None:
-        _say(f"{workspace.home} was prepared before; to add what is new in a file:")
-        _say(f"  ENCOURS_HOME={workspace.home} .venv/bin/encours import FILE --mapping MAPPING")
-    today = today or _past_today(workspace)
+        say(f"{workspace.home} was prepared before; to add what is new in a file:")
+        say(f"  ENCOURS_HOME={workspace.home} .venv/bin/encours import FILE --mapping MAPPING")
+    today = today or past_today(workspace)
     with _service(workspace, port, today) as service:
         _show_an_answer(workspace, service, port, today)
         raise typer.Exit(service.wait())
@@ -414,7 +390,7 @@ def build_features(
         date | None,
         typer.Option(
             "--from",
-            parser=_date,
+            parser=a_date,
             metavar="YYYY-MM-DD",
             help="First date to describe; by default the ledger's first.",
         ),
@@ -423,7 +399,7 @@ def build_features(
         date | None,
         typer.Option(
             "--to",
-            parser=_date,
+            parser=a_date,
             metavar="YYYY-MM-DD",
             help="Last date to describe; by default the day after the ledger's last.",
         ),
@@ -452,13 +428,13 @@ def build_features(
     from features.shards import build_shards
 
     asked = _asked(spine, first, last)
-    store = _ledger_here(_workspace())
+    store = ledger_here(workspace_here())
     if store is None:
-        _stop("there is no ledger here yet: run `encours import` first")
+        stop("there is no ledger here yet: run `encours import` first")
     begun = time.monotonic()
-    with _workers(processes, cluster) as run, _bar("features") as progress:
+    with _workers(processes, cluster) as run, bar("features") as progress:
         built = build_shards(
-            _workspace().facts_url,
+            workspace_here().facts_url,
             out.resolve(),
             asked,
             run,
@@ -467,8 +443,8 @@ def build_features(
             progress=progress,
         )
     if built.rows_of_unknown_customers:
-        _say(f"{built.rows_of_unknown_customers:,} rows name customers that the ledger lacks")
-    _say(
+        say(f"{built.rows_of_unknown_customers:,} rows name customers that the ledger lacks")
+    say(
         f"{out}: {built.rows:,} rows x {built.features} features in {built.files:,} "
         f"{'file' if built.files == 1 else 'files'}, {built.bytes / 1e6:,.1f} MB, "
         f"{time.monotonic() - begun:.1f} s"
@@ -479,14 +455,14 @@ def _asked(spine: str, first: date | None, last: date | None) -> Asked:
     from features.shards import Asked
 
     if first is not None and last is not None and first > last:
-        _stop("--from lies after --to")
+        stop("--from lies after --to")
     if spine in ("monthly", "invoices"):
-        from_day, to_day = (None if day is None else _days(day) for day in (first, last))
+        from_day, to_day = (None if day is None else day_number(day) for day in (first, last))
         return Asked(spine, from_day, to_day)
     if first is not None or last is not None:
-        _stop("a spine file says its own dates: leave out --from and --to")
+        stop("a spine file says its own dates: leave out --from and --to")
     if not Path(spine).is_file():
-        _stop(f"--spine must be monthly, invoices or a file, and {spine} is none of them")
+        stop(f"--spine must be monthly, invoices or a file, and {spine} is none of them")
     return Asked("file", file=Path(spine))
 
 
@@ -495,7 +471,7 @@ def _workers(processes: int, cluster: str | None) -> Iterator[Run]:
     from features import workers
 
     if cluster is not None and processes > 1:
-        _stop("give either --processes or --cluster")
+        stop("give either --processes or --cluster")
     if cluster is not None:
         with workers.cluster(cluster) as run:
             yield run
@@ -506,34 +482,12 @@ def _workers(processes: int, cluster: str | None) -> Iterator[Run]:
         yield workers.here
 
 
-def _workspace(ledger: str | None = None) -> Workspace:
-    """Give the workspace of the environment, or the one that stands beside a database of facts."""
-    from features.store import sqlite_url
-    from models.workspace import Workspace
-
-    workspace = Workspace.from_environment()
-    if ledger is None:
-        return workspace
-    if ledger.startswith(("postgres://", "postgresql://")):
-        return replace(workspace, database_url=ledger)
-    file = Path(ledger)
-    if not _is_sqlite(file):
-        _stop(f"{file} is no database of facts: `encours import` makes one of a ledger file")
-    home = workspace.home if "ENCOURS_HOME" in os.environ else file.parent
-    return replace(workspace, home=home, database_url=sqlite_url(file))
-
-
-def _is_sqlite(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(16) == b"SQLite format 3\0"
-
-
 def _prepare(workspace: Workspace, ledger: Path | None, mapping: Path | None) -> None:
     from training.fit import Settings
     from training.train import Plan
 
-    _say(f"First use: preparing {workspace.home}")
-    store = _ledger_here(workspace)
+    say(f"First use: preparing {workspace.home}")
+    store = ledger_here(workspace)
     if ledger is not None:
         _import(workspace, ledger, mapping)
     elif store is None or store.sequence() == 0:  # else an earlier first use was interrupted
@@ -541,7 +495,7 @@ def _prepare(workspace: Workspace, ledger: Path | None, mapping: Path | None) ->
         _import(workspace, workspace.home / "simulated", ROOT / "mappings" / "encours.yaml")
     quick = Settings(most_pairs=FIRST_USE_PAIRS)
     _train(workspace, None, Plan(quick, walks=0))
-    _say("Trained quickly, on few rows: `encours train` takes more and looks further back.")
+    say("Trained quickly, on few rows: `encours train` takes more and looks further back.")
     _promote(workspace)
 
 
@@ -550,8 +504,8 @@ def _import(
 ) -> None:
     from features.store import Source, Store
 
-    store = _ledger_here(workspace)
-    with _bar(f"reading {file.name}") as progress:
+    store = ledger_here(workspace)
+    with bar(f"reading {file.name}") as progress:
         imported, currency = _read(file, mapping, terms, store, progress)
     with console.status("storing"):
         store = store or Store(workspace.facts_url, currency)
@@ -561,7 +515,7 @@ def _import(
     rejects = _write_rejects(workspace, appended, imported.rejects)
     _print_summary(imported, appended, currency)
     if rejects is not None:
-        _say(f"Rows put aside are in {rejects}")
+        say(f"Rows put aside are in {rejects}")
 
 
 def _read(
@@ -578,7 +532,7 @@ def _read(
 
     if mapping is not None:
         if terms is not None:
-            _stop("--terms are for a FEC; a mapping says itself where due dates come from")
+            stop("--terms are for a FEC; a mapping says itself where due dates come from")
         how = load_mapping(mapping)
         return read(file, how, store.known_of if store else None, progress), how.currency
     _require_fec(file)
@@ -592,20 +546,9 @@ def _require_fec(file: Path) -> None:
     from features.importers import fec
 
     if not file.exists():
-        _stop(f"{file} does not exist")
+        stop(f"{file} does not exist")
     if file.is_dir() or not fec.is_fec(file):
-        _stop(f"{file} is no FEC: say how to read it with --mapping (examples are in mappings/)")
-
-
-def _ledger_here(workspace: Workspace) -> Store | None:
-    """Open the facts; ``None``, with nothing made, where there is no ledger yet."""
-    from features.ledger import LedgerError
-    from features.store import Store
-
-    try:
-        return Store(workspace.facts_url) if workspace.has_facts() else None
-    except LedgerError:  # an import was cut short before it wrote anything
-        return None
+        stop(f"{file} is no FEC: say how to read it with --mapping (examples are in mappings/)")
 
 
 def _sha256(file: Path) -> str:
@@ -674,15 +617,17 @@ def _train(workspace: Workspace, cutoff: date | None, plan: Plan) -> None:
     from training.report import tables
     from training.train import Abstained, Books, train_default, train_late
 
-    store = _ledger_here(workspace)
+    store = ledger_here(workspace)
     if store is None:
-        _stop("there is no ledger here yet: run `encours import` first")
-    last_day = min(store.last_day(), _days(_today()))  # a date mistyped into 2062 ends nothing
-    day = None if cutoff is None else _days(cutoff)
+        stop("there is no ledger here yet: run `encours import` first")
+    last_day = min(
+        store.last_day(), day_number(this_day())
+    )  # a date mistyped into 2062 ends nothing
+    day = None if cutoff is None else day_number(cutoff)
     if day is not None and day > last_day:
-        _stop(f"the ledger ends on {_as_date(last_day)}, nothing comes after that cut-off")
+        stop(f"the ledger ends on {as_date(last_day)}, nothing comes after that cut-off")
     definition = load(POLICY).default_definition
-    with _stages() as progress:
+    with stages() as progress:
         progress("reading facts")
         described = store.ledger
         history = build(store.read(versions=True), described.observed_from)
@@ -691,12 +636,12 @@ def _train(workspace: Workspace, cutoff: date | None, plan: Plan) -> None:
         for train_one in (train_late, partial(train_default, definition=definition)):
             outcome = train_one(books, workspace.bundles, tracking, day, plan, progress=progress)
             if isinstance(outcome, Abstained):
-                _say(f"The {outcome.question} curve abstains: {outcome.reason}.")
+                say(f"The {outcome.question} curve abstains: {outcome.reason}.")
                 continue
             for table in tables(outcome):
                 console.print(table)
             if outcome.walked is None and plan.walks:
-                _say("The ledger is too short to fit again at earlier cut-offs.")
+                say("The ledger is too short to fit again at earlier cut-offs.")
         name_challengers(tracking, workspace)
 
 
@@ -714,13 +659,13 @@ def _promote(
         console.print(_verdict_table(verdict))
     match outcome.status:
         case "refused":
-            _say("The gate refuses; what is in charge stays.")
+            say("The gate refuses; what is in charge stays.")
             raise SystemExit(1)
         case "unchanged":
-            _say("Nothing to promote: all of it is in charge already.")
+            say("Nothing to promote: all of it is in charge already.")
         case "proposed" | "waiting" if outcome.record is not None:
-            _say(f"Proposed by {outcome.record.body['by']}; another person must approve:")
-            _say("  .venv/bin/encours promote --as NAME")
+            say(f"Proposed by {outcome.record.body['by']}; another person must approve:")
+            say("  .venv/bin/encours promote --as NAME")
             raise SystemExit(0)
         case _:
             _say_in_charge(workspace, outcome)
@@ -733,12 +678,12 @@ def _say_in_charge(workspace: Workspace, outcome: Outcome) -> None:
         return
     for question in ("late", "default"):
         sha256 = getattr(outcome.champions, question)
-        _say(f"{question} curve: {'abstains' if sha256 is None else sha256[:12]}")
-    _say(f"policy: {outcome.champions.policy[:12]}")
-    _say(f"in charge: {workspace.champions}")
+        say(f"{question} curve: {'abstains' if sha256 is None else sha256[:12]}")
+    say(f"policy: {outcome.champions.policy[:12]}")
+    say(f"in charge: {workspace.champions}")
     signer = signatures(workspace).signer()
     kind, number = outcome.record.body["kind"], outcome.record.number
-    _say(f"recorded: {kind}, number {number}, signed by key {signer[:16]}")
+    say(f"recorded: {kind}, number {number}, signed by key {signer[:16]}")
 
 
 def _gate(workspace: Workspace) -> Judge:
@@ -751,16 +696,16 @@ def _gate(workspace: Workspace) -> Judge:
         from models.targets import DEFAULT_DEFINITIONS
         from training import gate, gate_file
 
-        store = _ledger_here(workspace)
+        store = ledger_here(workspace)
         if store is None:
-            _stop("there is no ledger here yet: run `encours import` first")
+            stop("there is no ledger here yet: run `encours import` first")
         history = build(store.read(versions=True), store.ledger.observed_from)
-        end = min(store.last_day(), _days(_today())) + 1
+        end = min(store.last_day(), day_number(this_day())) + 1
         definition = DEFAULT_DEFINITIONS[load(POLICY).default_definition]
         return gate.on_ledger(history, end, definition, gate_file.load())
 
     def judge(challenger: Bundle, champion: Bundle | None) -> Verdict:
-        with _stages() as progress:
+        with stages() as progress:
             progress(f"{challenger.curve.question}: at the gate")
             return ready()(challenger, champion)
 
@@ -781,17 +726,6 @@ def _tracking(workspace: Workspace) -> Any:
     from training.tracking import Tracking
 
     return Tracking(workspace.mlflow_url, workspace.mlflow_artifacts)
-
-
-def _past_today(workspace: Workspace) -> date | None:
-    """Give the ledger's last day when it lies well in the past, and say so; else nothing."""
-    store = _ledger_here(workspace)
-    last_day = _today() if store is None else _as_date(store.last_day())
-    if (_today() - last_day).days <= SETTLED_LONG_AGO_DAYS:
-        return None
-    said = f"The ledger ended on {last_day}: answers are given as of that day."
-    Console(stderr=True).print(said, soft_wrap=True, highlight=False)
-    return last_day
 
 
 def _set_environment(workspace: Workspace, today: date | None) -> None:
@@ -827,7 +761,7 @@ def _require_free(port: int) -> None:
         try:
             here.bind(("127.0.0.1", port))
         except OSError as error:
-            _stop(f"port {port} cannot be used: {error.strerror}; choose another with --port")
+            stop(f"port {port} cannot be used: {error.strerror}; choose another with --port")
 
 
 def _show_an_answer(
@@ -837,9 +771,9 @@ def _show_an_answer(
     deadline = time.monotonic() + READY_SECONDS
     while not _is_ready(url):
         if service.poll() is not None:
-            _stop(f"the service ended with code {service.returncode}")
+            stop(f"the service ended with code {service.returncode}")
         if time.monotonic() > deadline:
-            _stop(f"the service was not ready after {READY_SECONDS} s: {_not_ready(url)}")
+            stop(f"the service was not ready after {READY_SECONDS} s: {_not_ready(url)}")
         time.sleep(0.2)
     body = json.dumps(_example(workspace, today))
     request = urllib.request.Request(  # noqa: S310 (our own address)
@@ -849,7 +783,7 @@ def _show_an_answer(
         with urllib.request.urlopen(request, timeout=READY_SECONDS) as response:  # noqa: S310
             answer = response.read().decode()
     except urllib.error.HTTPError as refused:
-        _stop(f"the service refused the example: {json.loads(refused.read())['detail']}")
+        stop(f"the service refused the example: {json.loads(refused.read())['detail']}")
     console.rule("Ask")
     console.print(
         f"curl -s {url}/v1/assessments -H 'Content-Type: application/json' \\\n  -d '{body}'",
@@ -889,7 +823,7 @@ def _example(workspace: Workspace, today: date | None) -> dict[str, Any]:
 
     store = Store(workspace.facts_url)
     history = build_history(store.read(), store.ledger.observed_from)
-    as_of = np.full(history.customers.size, _days(today or _today()) + 1, np.int32)
+    as_of = np.full(history.customers.size, day_number(today or this_day()) + 1, np.int32)
     X = build(history, customer_spine(np.arange(history.customers.size), as_of))
     said = dict(zip(CUSTOMER_FEATURES, X.T, strict=True))
     overdue = said["open_longest_overdue_days"]
@@ -901,48 +835,6 @@ def _example(workspace: Workspace, today: date | None) -> dict[str, Any]:
     return {"customer": {"id": str(history.customers[chosen])}, "order": order}
 
 
-def _progress(*columns: ProgressColumn) -> Progress:
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-
-
-@contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with _progress(*columns) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _stages() -> Iterator[Callable[[str], None]]:
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with _progress(*columns) as progress:
-        task = progress.add_task("starting")
-        yield lambda stage: progress.update(task, description=stage)
-
-
-def _today() -> date:
-    return datetime.now(UTC).date()
-
-
-def _days(day: date) -> int:
-    return (day - date(1970, 1, 1)).days
-
-
-def _as_date(days: int) -> date:
-    return date(1970, 1, 1) + timedelta(days=days)
-
-
-def _say(message: str) -> None:
-    console.print(message, soft_wrap=True)  # one line, however long a path is
-
-
-def _stop(message: str) -> NoReturn:
-    errors = Console(stderr=True, markup=False, highlight=False)
-    errors.print(f"encours: {message}", style="red", soft_wrap=True)
-    raise SystemExit(2)
-
-
 def main() -> None:
     """Run the command line; a user's mistake ends in one sentence, not in a stack trace."""
     try:
@@ -951,7 +843,7 @@ def main() -> None:
         message = _in_words(error)
         if message is None:
             raise
-        _stop(message)
+        stop(message)
 
 
 def _in_words(error: Exception) -> str | None:
@@ -961,7 +853,7 @@ def _in_words(error: Exception) -> str | None:
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)
     if hasattr(error, "orig"):  # SQLAlchemy's; its own message shows the values
-        where = f"in {_workspace().home} or at ENCOURS_DATABASE_URL"
+        where = f"in {workspace_here().home} or at ENCOURS_DATABASE_URL"
         return f"a database {where} cannot be used: {error.orig}"
     return None
 

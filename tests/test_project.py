@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("features", "models", "serving", "training")
+PACKAGES = ("commands", "features", "models", "serving", "training")
 LOCKS = ("requirements.lock", "requirements-dev.lock")
 TARGETS = ("run", "test", "check", "lint", "types", "bench", "docs", "clean")
 FLOORS = {  # the versions that mended holes we would be open to
