@@ -1,21 +1,12 @@
-"""What to do about an order: the expected profit of each option, blocking rules, one action.
+"""What to do about an order: blocking rules, the limit, the worth of each option, one action.
 
-Worked example, in euros: an order of 20,000 with a margin of 800, 30 days, 9 days late on average,
-probability of default 0.0391657, loss given default 0.60, funding 5 % over 360 days, no cover.
+The options and their worth are in :mod:`models.options`, with a worked example; the words in
+:mod:`models.wording`.
 
-=============  ==========  =============  =======  ==================================
-option         acceptance  expected loss  funding  expected profit
-=============  ==========  =============  =======  ==================================
-open                 1.00         469.99   108.33  800 − 578.32 = 221.68
-deposit 30 %         0.85         328.99    75.83  0.85 × (800 − 404.82) = **335.90**
-cash                 0.40           0.00     0.00  0.40 × 800 = 320.00
-refuse               0.00           0.00     0.00  0.00
-=============  ==========  =============  =======  ==================================
-
-The law: a higher probability of default, a longer expected delay, less margin, less cover or more
-exposure never gives a softer action. docs/decisions.md has the argument, the tests search for
-counterexamples. Money is integer cents outside; inside, decimals, rounded once at the end, half to
-even.
+The law: along each chain of options (open > deposits > cash > refuse, …) a higher probability of
+default, a longer expected delay, less margin, less cover or more exposure never gives a softer
+action. docs/decisions.md has the argument, the tests search for counterexamples. Money is integer
+cents outside; inside, decimals, rounded once at the end, half to even.
 """
 
 from __future__ import annotations
@@ -23,10 +14,29 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
-from typing import NamedTuple, get_args
+from typing import get_args
 
+from models import wording
 from models.limits import Limit, Line, Order, Risk, Situation, recommended_limit
-from models.policy_file import Action, BlockingRule, Kind, Policy, PolicyError, Rule, exact, load
+from models.options import (
+    Offer,
+    Priced,
+    at_risk,
+    expected_loss,
+    offers,
+    price,
+    with_cover_raised,
+)
+from models.policy_file import (
+    FRAUD_SIGNALS,
+    Action,
+    BlockingRule,
+    Kind,
+    Policy,
+    PolicyError,
+    Rule,
+    load,
+)
 
 __all__ = [
     "Decision",
@@ -51,22 +61,32 @@ MARGIN_TOO_LOW = Rule(
 ABSTAINS = Rule(
     "default_curve_abstains", "pas de probabilité de défaut", "no probability of default"
 )
+PAID_IN_ADVANCE = Rule("paid_in_advance", "commande payée d’avance", "the order is paid in advance")
 
 
 @dataclass(frozen=True)
 class Option:
     """One answer to the order and its worth, in cents; rates in 0–1.
 
-    `obstacle` is the rule that makes it inadmissible. `chosen` marks the policy's pick, which
-    stays a proposal when a person has to decide.
+    `terms_days` are those of shorter terms. `margin_cents` counts what the customer's strategic
+    importance adds; `uninsured_cents` is the exposure added that no insurer pays. `obstacle` is the
+    rule that makes the option inadmissible. `chosen` marks the policy's pick, which stays a
+    proposal when a person has to decide. Holding the order for a person is shown as ``review``: it
+    is worth less than the best option, and only a rule chooses it.
     """
 
-    kind: Kind
+    kind: Action
     deposit_rate: float | None
+    terms_days: int | None
     amount_on_credit_cents: int
+    uninsured_cents: int
     acceptance: float
+    margin_cents: int
+    default_probability: float | None
+    lgd_rate: float | None
     expected_loss_cents: int
     funding_cents: int
+    cost_cents: int
     expected_profit_cents: int
     obstacle: Rule | None
     chosen: bool = False
@@ -90,48 +110,46 @@ class Decision:
         when the default curve abstains and there is nothing to propose.
     deposit_rate : float or None
         Of the action or of the proposal, when it is a deposit.
+    smallest_deposit_rate : float or None
+        The smallest deposit that is admissible and makes the order worth more than refusing it; 0
+        when none is needed, None when none makes it worth it.
     limit : Limit or None
         None when the default curve abstains.
     options : tuple of Option
-        One a kind, the best deposit among them; best first, inadmissible ones last.
+        One a kind, the best deposit among them, and ``review``; the chosen one first, then by
+        profit, inadmissible ones last.
+    derivation : tuple of Line
+        The worth of the chosen option, line by line; empty when nothing is chosen.
     rules : tuple of Rule
         What fired: blocking rules, the limit, the curve's abstention.
     fr, en : str
-        The decision in one sentence that a salesperson can repeat.
+        The decision in one sentence, for the seller.
+    customer_fr, customer_en : str
+        One sentence that a salesperson can repeat to the customer: it says nothing of the risk.
     """
 
     action: Action
     proposed_action: Kind | None
     deposit_rate: float | None
+    smallest_deposit_rate: float | None
     limit: Limit | None
     options: tuple[Option, ...]
+    derivation: tuple[Line, ...]
     rules: tuple[Rule, ...]
     fr: str
     en: str
+    customer_fr: str
+    customer_en: str
 
     @property
     def requires_human(self) -> bool:
         """Whether a person has to decide: a rule asks for it, or there is no probability."""
         return self.action == "review"
 
-
-def expected_loss(
-    on_credit_cents: Decimal, situation: Situation, default_probability: float, lgd_rate: Decimal
-) -> Decimal:
-    """Return the loss, in cents, that an amount on credit adds: probability × LGD × uninsured.
-
-    The exposure that exists uses the cover first, and a customer in credit owes nothing yet. For
-    50,000 € on credit at 4 % and 60 %, covered 40,000 € at 90 %: 4 % × 60 % × (50,000 − 36,000) =
-    336 €; if the seller already holds 5,000 € of the customer, 4 % × 60 % × (45,000 − 36,000).
-    """
-
-    def uninsured(exposure_cents: Decimal) -> Decimal:
-        owed = max(Decimal(0), exposure_cents)
-        return owed - min(owed, Decimal(situation.covered_cents)) * exact(situation.insured_rate)
-
-    before = Decimal(situation.exposure_cents)
-    added = uninsured(before + on_credit_cents) - uninsured(before)
-    return exact(default_probability) * lgd_rate * added
+    @property
+    def pick(self) -> Option | None:
+        """The option chosen or proposed."""
+        return next((option for option in self.options if option.chosen), None)
 
 
 def decide(order: Order, situation: Situation, risk: Risk | None, policy: Policy) -> Decision:
@@ -140,7 +158,7 @@ def decide(order: Order, situation: Situation, risk: Risk | None, policy: Policy
     Parameters
     ----------
     order : Order
-        Amount > 0 and terms >= 0; the margin may be negative.
+        Amount > 0, terms >= 0, paid in advance 0 … amount; the margin may be negative.
     situation : Situation
         The customer now, without this order.
     risk : Risk or None
@@ -151,68 +169,47 @@ def decide(order: Order, situation: Situation, risk: Risk | None, policy: Policy
 
     Notes
     -----
-    expected profit = acceptance × (margin − expected loss − funding).
+    An order that is paid in advance passes, whatever its worth: only a signal of fraud holds it.
     """
     if order.amount_cents <= 0 or order.terms_days < 0:
         raise ValueError(f"an order has an amount > 0 and terms >= 0; got {order}")
+    if not 0 <= order.paid_cents <= order.amount_cents:
+        raise ValueError(f"what is paid in advance must be in 0 … amount; got {order}")
     case = _Case(order, situation, risk, policy)
-    priced = [case.price(offer) for offer in case.offers()]
-    options = _best_of_each_kind(priced)
-    pick = None
-    if risk is not None:  # refusing is always admissible, so the first option is
-        pick = options[0] = replace(options[0], chosen=True)
+    priced = [(one, case.obstacle(one.offer)) for one in case.priced]
+    ranked = _best_of_each_kind(priced)
+    pick = case.pick(ranked)
     fired = case.fired(pick)
     held = pick is None or any(rule.requires_human for rule in fired)
+    shown = [_shown(one, obstacle, chosen=one is pick) for one, obstacle in ranked]
+    shown.append(_held(ranked[0][0], policy))
     rules = [rule.in_words for rule in fired]
-    if any(one.obstacle == LIMIT_EXCEEDED for one in priced):
+    if any(obstacle == LIMIT_EXCEEDED for _, obstacle in priced):
         rules.append(LIMIT_EXCEEDED)
-    if risk is None:
+    if case.is_paid:
+        rules.append(PAID_IN_ADVANCE)
+    elif risk is None:
         rules.append(ABSTAINS)
-    fr, en = _sentence(pick, order, held=held)
+    said = wording.decision(pick, order, held=held)
+    deposit_rate = None if pick is None else pick.offer.deposit_rate
     return Decision(
-        action=pick.kind if pick and not held else "review",
-        proposed_action=pick.kind if pick and held else None,
-        deposit_rate=pick.deposit_rate if pick else None,
+        action="review" if pick is None or held else pick.offer.kind,
+        proposed_action=pick.offer.kind if pick and held else None,
+        deposit_rate=None if deposit_rate is None else float(deposit_rate),
+        smallest_deposit_rate=_smallest_deposit(priced),
         limit=case.limit,
-        options=tuple(options),
+        options=tuple(sorted(shown, key=_rank)),
+        derivation=() if pick is None else wording.derivation(pick, order),
         rules=tuple(rules),
-        fr=fr,
-        en=en,
+        fr=said.fr,
+        en=said.en,
+        customer_fr=said.customer_fr,
+        customer_en=said.customer_en,
     )
 
 
-class _Offer(NamedTuple):
-    """What an option gives: the share of the order delivered, the cents of it on credit."""
-
-    kind: Kind
-    share: Decimal
-    on_credit: Decimal
-    acceptance: Decimal
-    deposit_rate: Decimal | None = None
-
-
-class _Priced(NamedTuple):
-    """An offer and its exact worth in cents."""
-
-    offer: _Offer
-    loss: Decimal
-    funding: Decimal
-    profit: Decimal
-    obstacle: Rule | None
-
-    def option(self) -> Option:
-        """Return the option as an answer shows it, rounded to cents."""
-        rate = self.offer.deposit_rate
-        return Option(
-            kind=self.offer.kind,
-            deposit_rate=None if rate is None else float(rate),
-            amount_on_credit_cents=round(self.offer.on_credit),
-            acceptance=float(self.offer.acceptance),
-            expected_loss_cents=round(self.loss),
-            funding_cents=round(self.funding),
-            expected_profit_cents=round(self.profit),
-            obstacle=self.obstacle,
-        )
+Judged = tuple[Priced, Rule | None]
+"""A priced offer with what makes it inadmissible."""
 
 
 @dataclass(frozen=True)
@@ -224,9 +221,23 @@ class _Case:
     risk: Risk | None
     policy: Policy
 
+    @property
+    def is_paid(self) -> bool:
+        return self.order.unpaid_cents == 0
+
+    @cached_property
+    def facts(self) -> frozenset[str]:
+        """Return what is true of the customer, a breach of the limit included."""
+        known = self.situation.facts
+        if self.known_limit is not None and self.situation.owed_cents > self.ceiling_cents:
+            known |= {"limit_breached"}
+        return known
+
     @cached_property
     def rules(self) -> list[BlockingRule]:
-        return [rule for rule in self.policy.blocking if rule.when in self.situation.facts]
+        """Return the rules whose fact is true; only a signal of fraud stops a paid order."""
+        fired = [rule for rule in self.policy.blocking if rule.when in self.facts]
+        return [rule for rule in fired if not self.is_paid or rule.when in FRAUD_SIGNALS]
 
     @cached_property
     def closed(self) -> dict[Kind, Rule]:
@@ -234,66 +245,82 @@ class _Case:
         kinds: tuple[Kind, ...] = get_args(Kind)
         return {kind: rule.in_words for rule in self.rules for kind in kinds if rule.bars(kind)}
 
-    def fired(self, pick: Option | None) -> list[BlockingRule]:
+    @property
+    def _breaches(self) -> set[str]:
+        """Return the rules that fire because of the limit itself: they leave it as it is."""
+        return {rule.id for rule in self.rules if rule.when == "limit_breached"}
+
+    def fired(self, pick: Priced | None) -> list[BlockingRule]:
         """Return the rules that forbid options or that call for a person."""
-        return [rule for rule in self.rules if not (pick and rule.unless == pick.kind)]
+        return [rule for rule in self.rules if not (pick and rule.unless == pick.offer.kind)]
 
     @cached_property
-    def limit(self) -> Limit | None:
-        if {"open", "deposit"} <= self.closed.keys():
-            rule = self.closed["open"]
-            return Limit(0, (Line(rule.fr, rule.en, 0),))
+    def known_limit(self) -> Limit | None:
+        """Return the limit that the models and the situation give; None without a probability."""
         if self.risk is None:
             return None
         return recommended_limit(self.order, self.situation, self.risk, self.policy)
 
     @cached_property
+    def limit(self) -> Limit | None:
+        """Return the limit as it is answered: 0 where a rule leaves no credit without security."""
+        rule = self.closed.get("open")
+        if rule is not None and "deposit" in self.closed and rule.id not in self._breaches:
+            return Limit(0, (Line(rule.fr, rule.en, 0),), 0)
+        return self.known_limit
+
+    @cached_property
+    def ceiling_cents(self) -> int:
+        """Return the limit with its tolerance."""
+        return self._with_tolerance(self.known_limit)
+
+    def _with_tolerance(self, limit: Limit | None) -> int:
+        return int((limit.cents if limit else 0) * (1 + self.policy.limit.tolerance_rate))
+
+    @cached_property
     def room_cents(self) -> int:
         """Return what the limit and its tolerance leave for this order."""
-        limit_cents = self.limit.cents if self.limit else 0
-        ceiling = limit_cents * (1 + self.policy.limit.tolerance_rate)
-        return max(0, int(ceiling) - self.situation.exposure_cents)
+        return max(0, self.ceiling_cents - self.situation.owed_cents)
 
-    def offers(self) -> list[_Offer]:
-        """Return the options, hardest first, so that equal profits go to the harder one."""
-        nothing, whole = Decimal(0), Decimal(1)
-        amount, acceptance = Decimal(self.order.amount_cents), self.policy.acceptance_rate
-        offers = [
-            _Offer("refuse", nothing, nothing, acceptance.refuse),
-            _Offer("cash", whole, nothing, acceptance.cash),
+    @cached_property
+    def priced(self) -> list[Priced]:
+        """Return every option on offer with its worth, hardest first."""
+        order, policy = self.order, self.policy
+        found = offers(order, self.room_cents, policy, on_credit=self.risk is not None)
+        known = self.risk is not None and self.risk.shorter_default_probability is not None
+        return [
+            price(offer, order, self.situation, self.risk, policy)
+            for offer in found
+            if known or offer.kind != "shorter_terms"
         ]
-        if self.risk is None:  # the others give credit, and cannot be priced
-            return offers
-        for rate, accepted in reversed(self.policy.deposits):
-            offers.append(_Offer("deposit", whole, amount * (1 - rate), accepted, rate))
-        part = Decimal(self.room_cents)  # no admissible option has more on credit
-        if acceptance.reduced_limit is not None and 0 < part < amount:
-            offers.append(_Offer("reduced_limit", part / amount, part, acceptance.reduced_limit))
-        return [*offers, _Offer("open", whole, amount, acceptance.open)]
 
-    def price(self, offer: _Offer) -> _Priced:
-        loss, funding = self.cost(offer.on_credit, self.situation)
-        profit = offer.acceptance * (offer.share * self.order.margin_cents - loss - funding)
-        return _Priced(offer, loss, funding, profit, self.obstacle(offer))
+    def pick(self, ranked: list[Judged]) -> Priced | None:
+        """Return the best admissible option; cash for an order paid in advance, if it is open."""
+        if self.is_paid:
+            paid, obstacle = next(one for one in ranked if one[0].offer.kind == "cash")
+            if obstacle is None:
+                return paid
+        if self.risk is None and not self.is_paid:
+            return None
+        return ranked[0][0]  # refusing is always admissible, so the first option is
 
-    def cost(self, on_credit: Decimal, situation: Situation) -> tuple[Decimal, Decimal]:
-        """Return the expected loss and the funding of an amount on credit, in cents."""
-        if self.risk is None:  # nothing is on credit then
-            return Decimal(0), Decimal(0)
-        lgd_rate, funding = self.policy.lgd_rate.unsecured, self.policy.funding
-        loss = expected_loss(on_credit, situation, self.risk.default_probability, lgd_rate)
-        days = max(Decimal(0), self.order.terms_days + exact(self.risk.expected_delay_days))
-        return loss, on_credit * funding.annual_rate * days / funding.basis_days
-
-    def obstacle(self, offer: _Offer) -> Rule | None:
+    def obstacle(self, offer: Offer) -> Rule | None:
         """Return what makes an option inadmissible: a rule, the limit, or the margin."""
         if offer.kind in self.closed:
             return self.closed[offer.kind]
-        if offer.on_credit > self.room_cents:
+        if at_risk(offer, self.policy) > self._room_for(offer):
             return LIMIT_EXCEEDED
         if offer.kind == "reduced_limit" and not self.margin_pays_uninsured_credit:
             return MARGIN_TOO_LOW
         return None
+
+    def _room_for(self, offer: Offer) -> int:
+        """Return what the limit leaves for an option: an insured sale raises the cover first."""
+        raised = with_cover_raised(offer, self.situation)
+        if raised is self.situation or self.risk is None:
+            return self.room_cents
+        limit = recommended_limit(self.order, raised, self.risk, self.policy)
+        return max(0, self._with_tolerance(limit) - self.situation.owed_cents)
 
     @property
     def margin_pays_uninsured_credit(self) -> bool:
@@ -302,48 +329,61 @@ class _Case:
         Else a small, covered part could earn more than a large one, and a lower limit would bring
         back the credit that a higher one had made worthless.
         """
-        amount = Decimal(self.order.amount_cents)
-        uncovered = replace(self.situation, covered_cents=0, exposure_cents=0)
-        return self.order.margin_cents >= sum(self.cost(amount, uncovered))
+        amount = Decimal(self.order.unpaid_cents)
+        uncovered = replace(self.situation, covered_cents=0, exposure_cents=0, orders_cents=0)
+        whole = Offer("open", Decimal(1), amount, Decimal(1))
+        return price(whole, self.order, uncovered, self.risk, self.policy).profit >= 0
 
 
-def _best_of_each_kind(priced: list[_Priced]) -> list[Option]:
+def _best_of_each_kind(priced: list[Judged]) -> list[Judged]:
     """Return one option a kind: best first, inadmissible last, equal profits as they came."""
-    best: dict[Kind, Option] = {}
-    for one in sorted(priced, key=lambda p: (p.obstacle is not None, -p.profit)):
-        best.setdefault(one.offer.kind, one.option())
+    best: dict[Kind, Judged] = {}
+    for one in sorted(priced, key=lambda judged: (judged[1] is not None, -judged[0].profit)):
+        best.setdefault(one[0].offer.kind, one)
     return list(best.values())
 
 
-def _sentence(pick: Option | None, order: Order, *, held: bool) -> tuple[str, str]:
-    """Return the decision in one sentence, in French and in English."""
-    if pick is None:
-        return f"Faire décider une personne : {ABSTAINS.fr}.", f"A person decides: {ABSTAINS.en}."
-    fr, en = _in_words(pick, order)
-    if not held:
-        return fr, en
-    return (
-        f"Faire décider une personne ; proposition : {fr[0].lower()}{fr[1:]}",
-        f"A person decides; proposal: {en[0].lower()}{en[1:]}",
+def _rank(option: Option) -> tuple[bool, bool, int]:
+    """Order options as they are read: the chosen one, then by profit, inadmissible ones last."""
+    return not option.chosen, not option.admissible, -option.expected_profit_cents
+
+
+def _smallest_deposit(priced: list[Judged]) -> float | None:
+    """Return the smallest deposit, 0 for open terms, that makes the order worth it."""
+    rates = [
+        one.offer.deposit_rate or Decimal(0)
+        for one, obstacle in priced
+        if obstacle is None and one.profit > 0 and one.offer.kind in ("open", "deposit")
+    ]
+    return float(min(rates)) if rates else None
+
+
+def _shown(one: Priced, obstacle: Rule | None, *, chosen: bool) -> Option:
+    """Return an option as an answer shows it, rounded to cents."""
+    rate, probability = one.offer.deposit_rate, one.default_probability
+    return Option(
+        kind=one.offer.kind,
+        deposit_rate=None if rate is None else float(rate),
+        terms_days=one.offer.terms_days,
+        amount_on_credit_cents=round(one.offer.on_credit_cents),
+        uninsured_cents=round(one.uninsured),
+        acceptance=float(one.offer.acceptance),
+        margin_cents=round(one.margin),
+        default_probability=None if probability is None else float(probability),
+        lgd_rate=None if probability is None else float(one.lgd_rate),
+        expected_loss_cents=round(one.loss),
+        funding_cents=round(one.funding),
+        cost_cents=round(one.cost),
+        expected_profit_cents=round(one.profit),
+        obstacle=obstacle,
+        chosen=chosen,
     )
 
 
-def _in_words(pick: Option, order: Order) -> tuple[str, str]:
-    rate = f"{100 * (pick.deposit_rate or 0):g}"
-    part = f"{Decimal(pick.amount_on_credit_cents) / 100:,.2f}"
-    return {
-        "open": (
-            f"Accepter avec paiement à {order.terms_days} jours.",
-            f"Accept on {order.terms_days}-day terms.",
-        ),
-        "deposit": (
-            f"Accepter avec un acompte de {rate.replace('.', ',')} % à la commande.",
-            f"Accept with a {rate} % deposit on order.",
-        ),
-        "reduced_limit": (
-            f"Livrer pour {part.replace(',', ' ').replace('.', ',')}, ce que permet la limite.",
-            f"Deliver {part} of it, what the limit allows.",
-        ),
-        "cash": ("Livrer après paiement comptant.", "Deliver after cash payment."),
-        "refuse": ("Refuser la commande.", "Refuse the order."),
-    }[pick.kind]
+def _held(best: Priced, policy: Policy) -> Option:
+    """Return what holding the order for a person is worth: the best option, later and at a cost."""
+    offer = best.offer._replace(acceptance=best.offer.acceptance * policy.review.acceptance_rate)
+    cost = best.cost + 100 * policy.review.cost_amount
+    profit = offer.acceptance * (best.margin - best.loss - best.funding - cost)
+    later = best._replace(offer=offer, cost=cost, profit=profit)
+    return replace(_shown(later, None, chosen=False), kind="review")

@@ -2,19 +2,22 @@
 
 ``load`` reads models/policy.yaml, or another file of the same shape, once, into a frozen
 :class:`Policy`. A policy that could answer more risk with a softer action is refused here.
+models/policy.schema.json tells an editor what each value may be (:mod:`models.policy_schema`).
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,10 +26,36 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
-Kind = Literal["open", "deposit", "reduced_limit", "cash", "refuse"]  # softest first
+from models.grades import GRADES
+
+Security = Literal["retention_of_title", "bank_guarantee", "letter_of_credit"]
+Instrument = Literal[Security, "insured_sale", "factoring"]
+Kind = Literal["open", "reduced_limit", "shorter_terms", "deposit", Instrument, "cash", "refuse"]
 Action = Literal[Kind, "review"]
-Fact = Literal["insolvency_opened", "is_natural_person"]
+Importance = Literal["normal", "important", "key"]
+Fact = Literal[
+    "bank_details_unverified",
+    "insolvency_opened",
+    "cover_withdrawn",
+    "limit_breached",
+    "is_natural_person",
+]
+SECURITIES: tuple[Security, ...] = ("retention_of_title", "bank_guarantee", "letter_of_credit")
+"""What may stand behind the order; the loss that is left falls along them."""
+
+CHAINS: tuple[tuple[Kind, ...], ...] = (
+    ("reduced_limit",),
+    ("shorter_terms",),
+    SECURITIES,
+    ("insured_sale",),
+    ("factoring",),
+)
+"""Options between open terms and cash that compare with each other, softest first; and deposits."""
+
+FRAUD_SIGNALS: frozenset[Fact] = frozenset({"bank_details_unverified"})
+"""Facts that hold even an order paid in advance."""
 
 
 class Rule(NamedTuple):
@@ -38,7 +67,19 @@ class Rule(NamedTuple):
 
 
 FACT_WORDS: dict[Fact, tuple[str, str]] = {
+    "bank_details_unverified": (
+        "coordonnées bancaires modifiées, non vérifiées",
+        "bank details changed and not verified",
+    ),
     "insolvency_opened": ("procédure collective ouverte", "insolvency proceedings opened"),
+    "cover_withdrawn": (
+        "agrément retiré ou refusé par l’assureur-crédit",
+        "cover withdrawn or refused by the credit insurer",
+    ),
+    "limit_breached": (
+        "encours déjà au-delà de la limite de crédit et de sa tolérance",
+        "exposure already beyond the credit limit and its tolerance",
+    ),
     "is_natural_person": ("personne physique", "natural person"),
 }
 
@@ -59,6 +100,8 @@ def _as_written(number: object) -> object:
 
 Number = Annotated[Decimal, BeforeValidator(_as_written)]
 Rate = Annotated[Number, Field(ge=0, le=1)]
+Amount = Annotated[Number, Field(ge=0)]
+Days = Annotated[int, Field(gt=0)]
 
 
 class Section(BaseModel):
@@ -68,28 +111,41 @@ class Section(BaseModel):
 
 
 class LossGivenDefault(Section):
-    """Share of an uninsured unpaid amount lost after recoveries, by security held."""
+    """Share of an uninsured unpaid amount lost after cures and recoveries, by rank of the claim.
 
-    unsecured: Rate
+    What is None secures no option on offer.
+    """
+
+    unsecured: Annotated[Number, Field(gt=0, le=1)]
+    retention_of_title: Rate | None = None
+    bank_guarantee: Rate | None = None
+    letter_of_credit: Rate | None = None
+    factoring: Rate | None = None
 
 
 class Funding(Section):
     """Cost of the money lent to the customer."""
 
     annual_rate: Rate
-    basis_days: Annotated[int, Field(gt=0)]
+    basis_days: Days
     days: Literal["terms + expected_delay"]
 
 
 class Acceptance(Section):
     """Share of customers who take each option; it falls from the softest to the hardest.
 
-    With no `deposit`, or with `reduced_limit` None, that option is not on offer.
+    With no `deposit`, or with another option None, that option is not on offer.
     """
 
     open: Rate
     deposit: dict[Annotated[Number, Field(gt=0, lt=1)], Rate]
     reduced_limit: Rate | None = None
+    shorter_terms: Rate | None = None
+    retention_of_title: Rate | None = None
+    bank_guarantee: Rate | None = None
+    letter_of_credit: Rate | None = None
+    insured_sale: Rate | None = None
+    factoring: Rate | None = None
     cash: Rate
     refuse: Annotated[Number, Field(ge=0, le=0)]
 
@@ -99,30 +155,138 @@ class Acceptance(Section):
         (left, high), (right, low) = next(p for p in pairwise(knots) if deposit_rate <= p[1][0])
         return high + (low - high) * (deposit_rate - left) / (right - left)
 
+    def of(self, kind: Kind) -> Decimal | None:
+        """Return the acceptance of an option without a rate; None when it is not on offer."""
+        share: Decimal | None = getattr(self, kind)
+        return share
+
+    def chains(self) -> Iterator[list[tuple[str, Decimal]]]:
+        """Give each chain from the softest option to the hardest, with its acceptance."""
+        deposits = [(f"deposit {rate}", share) for rate, share in sorted(self.deposit.items())]
+        offered = [
+            [(str(kind), share) for kind in chain if (share := self.of(kind)) is not None]
+            for chain in CHAINS
+        ]
+        for between in [deposits, *offered]:
+            yield [("open", self.open), *between, ("cash", self.cash), ("refuse", self.refuse)]
+
     @model_validator(mode="after")
     def _falls(self) -> Self:
-        deposits = [(f"deposit {rate}", share) for rate, share in sorted(self.deposit.items())]
-        part = [] if self.reduced_limit is None else [("reduced_limit", self.reduced_limit)]
-        for between in (deposits, part):
-            chain = [("open", self.open), *between, ("cash", self.cash), ("refuse", self.refuse)]
+        for chain in self.chains():
             for (softer, high), (harder, low) in pairwise(chain):
                 if low >= high:
                     raise ValueError(f"must fall: {harder} ({low}) is not below {softer} ({high})")
         return self
 
 
+class Cost(Section):
+    """What an instrument costs the seller: a share of an amount, and at least an amount."""
+
+    rate: Rate
+    minimum_amount: Amount
+
+    def cents(self, amount_cents: Decimal) -> Decimal:
+        """Return the cost for an amount in cents; nothing for nothing."""
+        if amount_cents == 0:
+            return Decimal(0)
+        return max(self.rate * amount_cents, 100 * self.minimum_amount)
+
+
+FREE = Cost(rate=Decimal(0), minimum_amount=Decimal(0))
+
+
+class InstrumentCosts(Section):
+    """Cost of each instrument; what is left out is free."""
+
+    retention_of_title: Cost = FREE
+    bank_guarantee: Cost = FREE
+    letter_of_credit: Cost = FREE
+    insured_sale: Cost = FREE
+    factoring: Cost = FREE
+
+
+class Review(Section):
+    """What it costs to hold an order for a person, and who waits for the answer."""
+
+    cost_amount: Amount = Decimal(0)
+    acceptance_rate: Rate = Decimal(1)
+
+
+class Strategic(Section):
+    """A figure by strategic importance; a customer of normal importance has 0."""
+
+    important: Amount = Decimal(0)
+    key: Amount = Decimal(0)
+
+    def of(self, importance: Importance) -> Decimal:
+        """Return the figure of a customer."""
+        share: Decimal = getattr(self, importance, Decimal(0))
+        return share
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if self.key < self.important:
+            raise ValueError(f"key ({self.key}) is below important ({self.important})")
+        return self
+
+
 class Appetite(Section):
-    """Expected loss accepted on one customer, as a share of its yearly purchases."""
+    """Expected loss accepted on one customer, as a share of its group's yearly purchases."""
 
     expected_loss_rate: Rate
+    extra_when_strategic: Strategic = Strategic()
+
+
+class EquityShare(Section):
+    """Exposure allowed as a share of published equity, and at least an amount."""
+
+    share_rate: Rate
+    least_amount: Amount
+
+
+class Concentration(Section):
+    """Exposure allowed on one group as a share of all receivables."""
+
+    share_rate: Rate
+    receivables_amount: Amount
+
+
+def _by_grade(bands: Mapping[object, object]) -> Mapping[object, object]:
+    """Read bands of grades, such as ``C-D``, into one entry a grade."""
+    found: dict[object, object] = {}
+    for band, value in bands.items():
+        first, _, last = str(band).partition("-")
+        if first not in GRADES or (last or first) not in GRADES or (last or first) < first:
+            raise ValueError(f"{band} is no band of grades such as B or C-D")
+        for grade in GRADES[GRADES.index(first) : GRADES.index(last or first) + 1]:
+            if grade in found:
+                raise ValueError(f"bands overlap: grade {grade} is in two")
+            found[grade] = value
+    if missing := [grade for grade in GRADES if grade not in found]:
+        raise ValueError(f"bands are missing for {', '.join(missing)}")
+    return found
+
+
+def _falls_with_risk(days: dict[str, int]) -> dict[str, int]:
+    if any(days[worse] > days[better] for better, worse in pairwise(GRADES)):
+        raise ValueError("a worse grade must not be reviewed later")
+    return days
+
+
+ByGrade = Annotated[dict[str, Days], BeforeValidator(_by_grade), AfterValidator(_falls_with_risk)]
 
 
 class LimitRules(Section):
-    """Parameters of the recommended limit and of its use; by default it has no slack."""
+    """Parameters of the recommended limit and of its use; by default it has no slack or bound."""
 
     headroom: Annotated[Number, Field(ge=1)] = Decimal(1)
     tolerance_rate: Rate = Decimal(0)
     coarsest_step: Literal[10, 100, 1000, 10000] = 1000
+    beyond_cover_amount: Amount | None = None
+    equity: EquityShare | None = None
+    concentration: Concentration | None = None
+    hysteresis_rate: Annotated[Number, Field(ge=0, lt=1)] = Decimal(0)
+    review_days: ByGrade = dict.fromkeys(GRADES, 365)
 
 
 class BlockingRule(Section):
@@ -160,6 +324,8 @@ class BlockingRule(Section):
             raise ValueError("allow must keep refuse")
         if self.bars("open") and not self.bars("reduced_limit"):
             raise ValueError("reduced_limit is open terms on a part: allow it with open only")
+        if self.bars("cash") and self.when not in FRAUD_SIGNALS:
+            raise ValueError(f"allow must keep cash: {self.when} is no signal of fraud")
         return self
 
 
@@ -174,6 +340,10 @@ class Policy(Section):
     assumed_margin_rate: Rate = Decimal(0)
     acceptance_rate: Acceptance
     deposit_step_rate: Annotated[Number, Field(gt=0, lt=1)]
+    shorter_terms_rate: Annotated[Number, Field(gt=0, lt=1)] = Decimal("0.5")
+    instrument_cost: InstrumentCosts = InstrumentCosts()
+    review: Review = Review()
+    future_orders: Strategic = Strategic()
     appetite: Appetite
     limit: LimitRules = LimitRules()
     blocking: Annotated[tuple[BlockingRule, ...], Field(strict=False)]
@@ -192,6 +362,19 @@ class Policy(Section):
         """Return the horizon, in days, at which the default curve prices an order."""
         return terms_days + int(self.horizon.removeprefix("terms + "))
 
+    def shorter_terms_days(self, terms_days: int) -> int | None:
+        """Return the shorter terms on offer for an order, in days; None when there are none."""
+        if self.acceptance_rate.shorter_terms is None:
+            return None
+        shorter = int(terms_days * self.shorter_terms_rate)
+        return shorter if shorter > 0 else None
+
+    def lgd_of(self, kind: Kind) -> Decimal:
+        """Return the loss given default of what an option leaves on credit."""
+        secured = (*SECURITIES, "factoring")
+        share = getattr(self.lgd_rate, kind) if kind in secured else self.lgd_rate.unsecured
+        return Decimal(share)
+
     @cached_property
     def deposits(self) -> tuple[tuple[Decimal, Decimal], ...]:
         """Deposit rates on offer with their acceptance, smallest rate first."""
@@ -202,11 +385,39 @@ class Policy(Section):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if 1 % self.deposit_step_rate:
-            raise ValueError(f"deposit_step_rate must divide 1; got {self.deposit_step_rate}")
+            raise _fault("deposit_step_rate")(f"must divide 1; got {self.deposit_step_rate}")
         ids = [rule.id for rule in self.blocking]
         if len(set(ids)) < len(ids):
-            raise ValueError(f"blocking: ids must be unique; got {ids}")
+            raise _fault("blocking")(f"ids must be unique; got {ids}")
         return self
+
+    @model_validator(mode="after")
+    def _loss_falls(self) -> Self:
+        """Check that the loss falls along each chain, as the acceptance does."""
+        secured: tuple[tuple[Kind, ...], ...] = (SECURITIES, ("factoring",))
+        for chain in secured:
+            softer, high = "unsecured", self.lgd_rate.unsecured
+            for kind in chain:
+                if self.acceptance_rate.of(kind) is None:
+                    continue
+                low = getattr(self.lgd_rate, kind)
+                at = _fault("lgd_rate", kind)
+                if low is None:
+                    raise at(f"is on offer (acceptance_rate.{kind}), and its loss is not said")
+                if low >= high:
+                    raise at(f"loss must fall: {kind} ({low}) is not below {softer} ({high})")
+                softer, high = kind, low
+        return self
+
+
+class _fault:  # noqa: N801 (reads as a call)
+    """Raise a fault of several keys at the line of one of them."""
+
+    def __init__(self, *at: str) -> None:
+        self._at = at
+
+    def __call__(self, message: str) -> PydanticCustomError:
+        return PydanticCustomError("inconsistent", "{said}", {"said": message, "at": self._at})
 
 
 class _Loader(yaml.SafeLoader):
@@ -248,11 +459,16 @@ def load(source: Path | str) -> Policy:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
         raise PolicyError(f"{name}:{mark.line + 1 if mark else 1}: {problem}") from error
     except ValidationError as error:
-        faults = [(fault["loc"], fault["msg"]) for fault in error.errors()]
+        faults = [(_place(fault), fault["msg"]) for fault in error.errors()]
         lines = [f"{name}:{_line(root, at)}: {'.'.join(map(str, at))}: {msg}" for at, msg in faults]
         raise PolicyError("\n".join(lines)) from error
     policy._sha256 = hashlib.sha256(content).hexdigest()
     return policy
+
+
+def _place(fault: Any) -> tuple[int | str, ...]:
+    """Return the path of the key at fault."""
+    return (*fault["loc"], *fault.get("ctx", {}).get("at", ()))
 
 
 def _line(node: yaml.Node | None, path: tuple[int | str, ...]) -> int:

@@ -14,7 +14,8 @@ from features.history import Facts
 from models import depth, grades
 from models.bands import LATE_AFTER_DAYS, VERY_LATE_AFTER_DAYS
 from models.bundle import Champions
-from models.policy import Decision, Order, Situation
+from models.limits import Limit
+from models.policy import Decision, Option, Order, Situation
 from serving.audit import Entry
 from serving.situation import Cover
 from serving.speaking import Views
@@ -46,11 +47,12 @@ def compose(
             "amount": money(order.amount_cents),
             "margin": money(order.margin_cents),
             "terms_days": order.terms_days,
+            "paid": money(order.paid_cents),
             "assumed": assumed,
         },
         "exposure": money(situation.exposure_cents),
         **_views_shown(views, as_of + order.terms_days),
-        **_decision_shown(decision),
+        **_decision_shown(decision, as_of),
         "insurance": {
             "covered": money(cover.amount_cents),
             "insured_rate": cover.insured_rate,
@@ -144,35 +146,56 @@ def _bands_shown(shares: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def _decision_shown(decision: Decision) -> dict[str, Any]:
+def _decision_shown(decision: Decision, as_of: int) -> dict[str, Any]:
     limit = decision.limit
     return {
         "recommendation": {
             "action": decision.action,
             "proposed_action": decision.proposed_action,
             "deposit_rate": decision.deposit_rate,
-            "limit": None if limit is None else money(limit.cents),
+            "smallest_deposit_rate": decision.smallest_deposit_rate,
             "requires_human": decision.requires_human,
             "fr": decision.fr,
             "en": decision.en,
+            "customer_fr": decision.customer_fr,
+            "customer_en": decision.customer_en,
+            **_limit_shown(limit, as_of),
         },
+        "derivation": [line._asdict() for line in decision.derivation],
         "limit_derivation": [] if limit is None else [line._asdict() for line in limit.derivation],
-        "options": [
-            {
-                "kind": option.kind,
-                "deposit_rate": option.deposit_rate,
-                "credit": money(option.amount_on_credit_cents),
-                "acceptance": option.acceptance,
-                "expected_loss": money(option.expected_loss_cents),
-                "funding": money(option.funding_cents),
-                "expected_profit": money(option.expected_profit_cents),
-                "admissible": option.admissible,
-                "obstacle": None if option.obstacle is None else option.obstacle._asdict(),
-                "chosen": option.chosen,
-            }
-            for option in decision.options
-        ],
+        "options": [_option_shown(option) for option in decision.options],
         "rules": [rule._asdict() for rule in decision.rules],
+    }
+
+
+def _limit_shown(limit: Limit | None, as_of: int) -> dict[str, Any]:
+    if limit is None:
+        return {"limit": None, "recommended_limit": None, "review_limit_on": None}
+    return {
+        "limit": money(limit.cents),
+        "recommended_limit": money(limit.recommended_cents),
+        "review_limit_on": None if limit.review_days is None else iso(as_of + limit.review_days),
+    }
+
+
+def _option_shown(option: Option) -> dict[str, Any]:
+    return {
+        "kind": option.kind,
+        "deposit_rate": option.deposit_rate,
+        "terms_days": option.terms_days,
+        "credit": money(option.amount_on_credit_cents),
+        "uninsured": money(option.uninsured_cents),
+        "acceptance": option.acceptance,
+        "margin": money(option.margin_cents),
+        "default_probability": option.default_probability,
+        "lgd_rate": option.lgd_rate,
+        "expected_loss": money(option.expected_loss_cents),
+        "funding": money(option.funding_cents),
+        "cost": money(option.cost_cents),
+        "expected_profit": money(option.expected_profit_cents),
+        "admissible": option.admissible,
+        "obstacle": None if option.obstacle is None else option.obstacle._asdict(),
+        "chosen": option.chosen,
     }
 
 

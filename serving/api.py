@@ -29,6 +29,7 @@ from serving.problems import (
     MALFORMED,
     NOT_READY,
     ORDER_NEEDED,
+    OTHER_CURRENCY,
     SLOW_ANSWER,
     SLOW_BODY,
     UNKNOWN_ASSESSMENT,
@@ -47,7 +48,7 @@ router = APIRouter()
 class Assesses(Protocol):
     """The use case, as the web needs it; its methods block."""
 
-    def assess(self, customer_id: str, order: Order | None) -> bytes:
+    def assess(self, customer_id: str, order: Order | None, currency: str | None = None) -> bytes:
         """Return the answer's JSON, already durable."""
 
     def find(self, assessment_id: str) -> bytes | None:
@@ -107,6 +108,7 @@ def create_app(assessor: Assesses, answer_seconds: float = ANSWER_SECONDS) -> Fa
             WRONG_TYPE,
             INVALID,
             ORDER_NEEDED,
+            OTHER_CURRENCY,
             NOT_READY,
             SLOW_ANSWER,
             *ANY_ROUTE,
@@ -117,8 +119,9 @@ def create_app(assessor: Assesses, answer_seconds: float = ANSWER_SECONDS) -> Fa
 async def _assess(request: Request) -> Response:
     asked = await body.read(request)
     order = None if asked.order is None else asked.order.in_cents()
+    currency = None if asked.order is None else asked.order.stated_currency
     assessor: Assesses = request.app.state.assessor
-    answer = await _in_time(request, assessor.assess, asked.customer.id, order)
+    answer = await _in_time(request, assessor.assess, asked.customer.id, order, currency)
     location = f"/v1/assessments/{json.loads(answer)['id']}"
     return Response(answer, 201, {"Location": location}, "application/json")
 

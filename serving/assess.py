@@ -57,6 +57,10 @@ class OrderNeeded(AssessmentError):
     """No order is given and the customer has none to assume."""
 
 
+class OtherCurrency(AssessmentError):
+    """The order is in another currency than the ledger, and no rate is given."""
+
+
 class NotReady(AssessmentError):
     """There is no ledger or champion to speak with, or no record to write to."""
 
@@ -131,7 +135,7 @@ class Assessor:
         return self._speaking
 
     @_nothing_unrecorded()
-    def assess(self, customer_id: str, order: Order | None) -> bytes:
+    def assess(self, customer_id: str, order: Order | None, currency: str | None = None) -> bytes:
         """Assess a customer's order, record the assessment, then return it.
 
         Parameters
@@ -139,6 +143,8 @@ class Assessor:
         customer_id : str
         order : Order or None
             ``None`` assumes the customer's usual amount, terms and the policy's margin.
+        currency : str or None
+            What the order's cents are cents of; ``None`` is the ledger's currency.
 
         Returns
         -------
@@ -147,8 +153,10 @@ class Assessor:
 
         Raises
         ------
-        UnknownCustomer, OrderNeeded, NotReady
+        UnknownCustomer, OrderNeeded, OtherCurrency, NotReady
         """
+        if currency not in (None, self._ledger.currency):
+            raise OtherCurrency(f"The ledger is in {self._ledger.currency}.")
         speaking = self._current()
         now = self._clock()
         as_of = _day(now) + 1  # exclusive: what was recorded today counts
@@ -225,9 +233,9 @@ class WhenReady:
         except NotReady as error:
             return error.detail
 
-    def assess(self, customer_id: str, order: Order | None) -> bytes:
+    def assess(self, customer_id: str, order: Order | None, currency: str | None = None) -> bytes:
         """Assess; see :meth:`Assessor.assess`."""
-        return self._ready().assess(customer_id, order)
+        return self._ready().assess(customer_id, order, currency)
 
     def find(self, assessment_id: str) -> bytes | None:
         """Return an earlier assessment; see :meth:`Assessor.find`."""

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from serving.assess import AssessmentError, NotReady, OrderNeeded, UnknownCustomer
+from serving.assess import AssessmentError, NotReady, OrderNeeded, OtherCurrency, UnknownCustomer
 from serving.limits import BODY_SECONDS, LONGEST_BODY_BYTES, RETRY_AFTER_SECONDS
 from serving.schemas import FieldError, Problem
 
@@ -63,6 +63,12 @@ INVALID = Fault(
     "invalid-request", 422, "The request is not valid", "Correct the fields that errors points to."
 )
 ORDER_NEEDED = Fault("order-needed", 422, "An order is needed", "Give an order.")
+OTHER_CURRENCY = Fault(
+    "other-currency",
+    422,
+    "The order is in another currency",
+    "Give exchange_rate, or the amounts in the ledger's currency.",
+)
 INTERNAL = Fault(
     "internal-error",
     500,
@@ -82,7 +88,13 @@ ANY_ROUTE = (NOT_FOUND, WRONG_METHOD, INTERNAL)
 FAULTS: Mapping[type[AssessmentError], Fault] = {
     UnknownCustomer: UNKNOWN_CUSTOMER,
     OrderNeeded: ORDER_NEEDED,
+    OtherCurrency: OTHER_CURRENCY,
     NotReady: NOT_READY,
+}
+
+POINTERS: Mapping[Fault, FieldError] = {
+    ORDER_NEEDED: FieldError(pointer="/order", detail="is required"),
+    OTHER_CURRENCY: FieldError(pointer="/order/exchange_rate", detail="is required"),
 }
 
 
@@ -127,8 +139,9 @@ async def _refused(request: Request, refusal: Refusal) -> Response:
 
 async def _not_assessed(request: Request, error: AssessmentError) -> Response:
     fault = FAULTS[type(error)]
-    pointed = (FieldError(pointer="/order", detail="is required"),) if fault is ORDER_NEEDED else ()
-    return problem_response(request.scope, Refusal(fault, error.detail, pointed))
+    pointed = POINTERS.get(fault)
+    errors = () if pointed is None else (pointed,)
+    return problem_response(request.scope, Refusal(fault, error.detail, errors))
 
 
 async def _not_routed(request: Request, error: HTTPException) -> Response:

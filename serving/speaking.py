@@ -17,6 +17,7 @@ from models.curve import (
     DEFAULT_HORIZONS,
     LATE_TERMS,
     PaidOn,
+    TermCurve,
     expected_delay_days,
     payment_interval,
 )
@@ -183,8 +184,8 @@ def consult(
         explanation = explain(speaking.late, row, LATE_EXPLAINED_DAYS, currency)
     if in_default:
         abstentions["default"] = {"reason": "the customer is already in default"}
-        risk = Risk(1.0, delay_days)
         standing = Standing.of(1.0)
+        risk = Risk(1.0, delay_days, 1.0, standing.grade)
     elif speaking.default is not None and is_too_thin:
         abstentions["default"] = _too_thin(speaking.default, row)
     elif speaking.default is not None and not row[DAYS_SINCE_LAST] <= ACTIVE_DAYS:
@@ -200,10 +201,11 @@ def consult(
         measured = speaking.default.reference.get("depth")  # older bundles have none
         if measured is not None:
             default_interval = depth.interval(measured, within_a_year, letter)
-        asked_days = speaking.policy.horizon_days(order.terms_days)
-        horizon = min(max(asked_days, curve.shortest), curve.longest)
+        horizon = _horizon(speaking.policy, curve, order.terms_days)
         explanation = explain(speaking.default, known, horizon, currency)
-        risk = Risk(explanation.probability, delay_days)
+        probability = explanation.probability
+        shorter = _if_shorter(speaking.policy, curve, known, order.terms_days, probability)
+        risk = Risk(probability, delay_days, shorter, standing.grade)
     if late is None:
         risk = None  # the delay is part of every price
     return Views(
@@ -219,6 +221,26 @@ def consult(
         late_bands,
         default_interval,
     )
+
+
+def _horizon(policy: Policy, curve: TermCurve, terms_days: int) -> int:
+    """Return the horizon, in days, that prices credit on these terms, as far as the curve goes."""
+    return min(max(policy.horizon_days(terms_days), curve.shortest), curve.longest)
+
+
+def _if_shorter(
+    policy: Policy,
+    curve: TermCurve,
+    row: NDArray[np.float64],
+    terms_days: int,
+    probability: float,
+) -> float | None:
+    """Return the probability of default over the life of the shorter terms on offer, if any are."""
+    shorter_days = policy.shorter_terms_days(terms_days)
+    if shorter_days is None:
+        return None
+    horizon = np.array([_horizon(policy, curve, shorter_days)], np.int32)
+    return min(float(curve.at(row, horizon)[0]), probability)
 
 
 def _too_thin(bundle: Bundle, row: NDArray[np.float64]) -> dict[str, Any]:

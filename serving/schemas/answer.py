@@ -69,6 +69,7 @@ class OrderSeen(Told):
     amount: Money
     margin: Money
     terms_days: Annotated[int, Field(description="Days from the invoice to its due date.")]
+    paid: Annotated[Money, Field(description="Of the amount, received in advance.")]
     assumed: Annotated[
         bool, Field(description="True when no order was given: the customer's usual one.")
     ]
@@ -170,21 +171,42 @@ class Recommendation(Told):
     deposit_rate: Annotated[
         Rate | None, Field(description="Share of the amount to ask on order, 0 to 1.")
     ]
-    limit: Annotated[
-        Money | None, Field(description="Recommended credit limit, this order included.")
+    smallest_deposit_rate: Annotated[
+        Rate | None,
+        Field(
+            description="Smallest admissible deposit that makes the order worth more than refusing "
+            "it: 0 when none is needed, null when none does."
+        ),
     ]
     requires_human: bool
     fr: French
     en: English
+    customer_fr: Annotated[
+        str, Field(description="In French, for the customer: nothing of risk, nothing of cover.")
+    ]
+    customer_en: Annotated[
+        str, Field(description="In English, for the customer: nothing of risk, nothing of cover.")
+    ]
+    limit: Annotated[
+        Money | None,
+        Field(
+            description="Credit limit in force, this order included: the one that a person decided "
+            "unless the recommended one lies well below it."
+        ),
+    ]
+    recommended_limit: Annotated[Money | None, Field(description="What the policy recommends.")]
+    review_limit_on: Annotated[
+        Day | None, Field(description="When to look at the limit again, by grade.")
+    ]
 
 
 class Line(Told):
-    """A line of the credit limit's derivation."""
+    """A line of a derivation, in reading order."""
 
     fr: French
     en: English
     value: float
-    unit: Literal["cents", "rate"]
+    unit: Literal["cents", "rate", "days"]
 
 
 class Rule(Told):
@@ -196,14 +218,32 @@ class Rule(Told):
 
 
 class Option(Told):
-    """One answer to the order and its worth: acceptance × (margin − loss − funding)."""
+    """One answer to the order and its worth: acceptance × (margin − loss − funding − cost)."""
 
-    kind: Kind
+    kind: Annotated[
+        Action, Field(description="`review`: the best option, once a person has looked at it.")
+    ]
     deposit_rate: Rate | None
+    terms_days: Annotated[int | None, Field(description="Of shorter terms.")]
     credit: Annotated[Money, Field(description="What would be delivered before it is paid.")]
-    acceptance: Annotated[Probability, Field(description="That the customer accepts it.")]
-    expected_loss: Money
+    uninsured: Annotated[Money, Field(description="The exposure it adds that no insurer pays.")]
+    acceptance: Annotated[
+        Probability, Field(description="That the customer, the insurer or the factor accepts it.")
+    ]
+    margin: Annotated[
+        Money, Field(description="Of what is delivered, with what strategic importance adds.")
+    ]
+    default_probability: Annotated[
+        Probability | None, Field(description="Over its life on credit; null without credit.")
+    ]
+    lgd_rate: Annotated[
+        Rate | None, Field(description="Share of an unpaid, uninsured amount that is lost.")
+    ]
+    expected_loss: Annotated[
+        Money, Field(description="default_probability × lgd_rate × uninsured.")
+    ]
     funding: Annotated[Money, Field(description="Cost of the money lent until it is paid.")]
+    cost: Annotated[Money, Field(description="Of the guarantee, the premium or the factor.")]
     expected_profit: Money
     admissible: Annotated[bool, Field(description="No rule and no limit stands in the way.")]
     obstacle: Annotated[Rule | None, Field(description="What makes it inadmissible.")]
@@ -270,8 +310,12 @@ class Assessment(Told):
     ]
     explanation: Explanation | None
     recommendation: Recommendation
+    derivation: Annotated[list[Line], Field(description="Of the chosen option's worth.")]
     limit_derivation: list[Line]
-    options: Annotated[list[Option], Field(description="Best first, inadmissible ones last.")]
+    options: Annotated[
+        list[Option],
+        Field(description="The chosen one, then by expected profit, inadmissible ones last."),
+    ]
     insurance: Insurance
     rules: Annotated[list[Rule], Field(description="Rules that fired, in order.")]
     versions: Versions

@@ -1,4 +1,4 @@
-"""A request and its answer, for the OpenAPI document: the worked example of models/policy.py."""
+"""A request and its answer, for the OpenAPI document: the worked example of models/options.py."""
 
 from __future__ import annotations
 
@@ -8,6 +8,38 @@ REQUEST_EXAMPLE: dict[str, Any] = {
     "customer": {"id": "C-17"},
     "order": {"amount": "20000.00", "margin": "800.00", "terms_days": 30},
 }
+
+
+def _option(
+    kind: str,
+    credit: str,
+    acceptance: float,
+    loss: str,
+    funding: str,
+    profit: str,
+    *,
+    chosen: bool = False,
+) -> dict[str, Any]:
+    on_credit = credit != "0.00"
+    return {
+        "kind": kind,
+        "deposit_rate": 0.30 if kind == "deposit" else None,
+        "terms_days": None,
+        "credit": credit,
+        "uninsured": credit,
+        "acceptance": acceptance,
+        "margin": "0.00" if kind == "refuse" else "800.00",
+        "default_probability": 0.0391657 if on_credit else None,
+        "lgd_rate": 0.6 if on_credit else None,
+        "expected_loss": loss,
+        "funding": funding,
+        "cost": "0.00",
+        "expected_profit": profit,
+        "admissible": True,
+        "obstacle": None,
+        "chosen": chosen,
+    }
+
 
 ASSESSMENT_EXAMPLE: dict[str, Any] = {
     "id": "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f",
@@ -23,7 +55,13 @@ ASSESSMENT_EXAMPLE: dict[str, Any] = {
         "score": 512,
         "data_depth": "B",
     },
-    "order": {"amount": "20000.00", "margin": "800.00", "terms_days": 30, "assumed": False},
+    "order": {
+        "amount": "20000.00",
+        "margin": "800.00",
+        "terms_days": 30,
+        "paid": "0.00",
+        "assumed": False,
+    },
     "exposure": "12000.00",
     "late": {"0": 0.46, "5": 0.31, "15": 0.17, "30": 0.09, "60": 0.05},
     "late_bands": {
@@ -72,11 +110,29 @@ ASSESSMENT_EXAMPLE: dict[str, Any] = {
         "action": "deposit",
         "proposed_action": None,
         "deposit_rate": 0.30,
-        "limit": "37000.00",
+        "smallest_deposit_rate": 0.0,
         "requires_human": False,
         "fr": "Accepter avec un acompte de 30 % à la commande.",
         "en": "Accept with a 30 % deposit on order.",
+        "customer_fr": "Nous lançons votre commande dès réception d’un acompte de 30 %, le solde à "
+        "30 jours.",
+        "customer_en": "We start your order on receipt of a 30 % deposit, the balance in 30 days.",
+        "limit": "37000.00",
+        "recommended_limit": "37000.00",
+        "review_limit_on": "2025-06-11",
     },
+    "derivation": [
+        {
+            "fr": "Marge de ce qui est livré",
+            "en": "Margin of what is delivered",
+            "value": 80000,
+            "unit": "cents",
+        },
+        {"fr": "Perte attendue", "en": "Expected loss", "value": 32899, "unit": "cents"},
+        {"fr": "Financement", "en": "Funding", "value": 7583, "unit": "cents"},
+        {"fr": "Acceptation", "en": "Acceptance", "value": 0.85, "unit": "rate"},
+        {"fr": "Résultat attendu", "en": "Expected profit", "value": 33590, "unit": "cents"},
+    ],
     "limit_derivation": [
         {
             "fr": "Achats sur un an",
@@ -98,54 +154,10 @@ ASSESSMENT_EXAMPLE: dict[str, Any] = {
         },
     ],
     "options": [
-        {
-            "kind": "deposit",
-            "deposit_rate": 0.30,
-            "credit": "14000.00",
-            "acceptance": 0.85,
-            "expected_loss": "328.99",
-            "funding": "75.83",
-            "expected_profit": "335.90",
-            "admissible": True,
-            "obstacle": None,
-            "chosen": True,
-        },
-        {
-            "kind": "cash",
-            "deposit_rate": None,
-            "credit": "0.00",
-            "acceptance": 0.40,
-            "expected_loss": "0.00",
-            "funding": "0.00",
-            "expected_profit": "320.00",
-            "admissible": True,
-            "obstacle": None,
-            "chosen": False,
-        },
-        {
-            "kind": "open",
-            "deposit_rate": None,
-            "credit": "20000.00",
-            "acceptance": 1.0,
-            "expected_loss": "469.99",
-            "funding": "108.33",
-            "expected_profit": "221.68",
-            "admissible": True,
-            "obstacle": None,
-            "chosen": False,
-        },
-        {
-            "kind": "refuse",
-            "deposit_rate": None,
-            "credit": "0.00",
-            "acceptance": 0.0,
-            "expected_loss": "0.00",
-            "funding": "0.00",
-            "expected_profit": "0.00",
-            "admissible": True,
-            "obstacle": None,
-            "chosen": False,
-        },
+        _option("deposit", "14000.00", 0.85, "328.99", "75.83", "335.90", chosen=True),
+        _option("cash", "0.00", 0.40, "0.00", "0.00", "320.00"),
+        _option("open", "20000.00", 1.0, "469.99", "108.33", "221.68"),
+        _option("refuse", "0.00", 0.0, "0.00", "0.00", "0.00"),
     ],
     "insurance": {"covered": "0.00", "insured_rate": 0.9, "valid_to": None, "stale": False},
     "rules": [],

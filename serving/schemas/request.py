@@ -74,6 +74,29 @@ class OrderGiven(Given):
         ),
     ]
 
+    paid: Annotated[
+        str,
+        Field(
+            pattern=r"^[0-9]{1,12}(\.[0-9]{1,2})?$",
+            description="Of the amount, received in advance (deposits, prepayment), and not among "
+            "the payments of the ledger.",
+        ),
+    ] = "0.00"
+    currency: Annotated[
+        str | None,
+        Field(
+            pattern="^[A-Z]{3}$",
+            description="ISO 4217; by default the ledger's. Another one needs exchange_rate.",
+        ),
+    ] = None
+    exchange_rate: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9]{1,9}(\.[0-9]{1,9})?$",
+            description="Units of the ledger's currency for one unit of `currency`, > 0.",
+        ),
+    ] = None
+
     @field_validator("amount")
     @classmethod
     def _is_positive(cls, amount: str) -> str:
@@ -89,9 +112,35 @@ class OrderGiven(Given):
             raise PydanticCustomError("beyond_the_amount", "must be at most the amount, either way")
         return margin
 
+    @field_validator("paid")
+    @classmethod
+    def _is_part_of_the_amount(cls, paid: str, info: ValidationInfo) -> str:
+        amount = info.data.get("amount")
+        if amount is not None and cents(paid) > cents(amount):
+            raise PydanticCustomError("beyond_the_amount", "must be at most the amount")
+        return paid
+
+    @field_validator("exchange_rate")
+    @classmethod
+    def _converts_a_currency(cls, rate: str | None, info: ValidationInfo) -> str | None:
+        if rate is not None and info.data.get("currency") is None:
+            raise PydanticCustomError("no_currency", "needs a currency to convert from")
+        if rate is not None and Decimal(rate) == 0:
+            raise PydanticCustomError("not_positive", "must be > 0")
+        return rate
+
+    @property
+    def stated_currency(self) -> str | None:
+        """The currency that the order's cents are in; None is the ledger's."""
+        return self.currency if self.exchange_rate is None else None
+
     def in_cents(self) -> Order:
-        """Give the order as the use case takes it."""
-        return Order(cents(self.amount), cents(self.margin), self.terms_days)
+        """Give the order as the use case takes it, converted where there is a rate."""
+        rate = Decimal(self.exchange_rate or 1)
+        amount, margin, paid = (
+            round(cents(money) * rate) for money in (self.amount, self.margin, self.paid)
+        )
+        return Order(max(1, amount), margin, self.terms_days, min(paid, max(1, amount)))
 
 
 class AssessmentRequest(Given):

@@ -33,6 +33,8 @@ def test_the_limit_is_the_smaller_of_need_and_appetite_and_says_so_line_by_line(
         ("Loss per uninsured unit", 0.024, "rate"),  # 4 % × 60 %
         ("Uninsured exposure borne", 250_000_00, "cents"),  # 6,000 / 0.024
         ("With the insured part", 286_000_00, "cents"),  # + 90 % of 40,000
+        ("Cover and beyond", 290_000_00, "cents"),  # 40,000 + 250,000
+        ("Concentration allowed", 2_000_000_00, "cents"),  # 10 % of 20 millions
         ("Recommended limit", 37_000_00, "cents"),
     ]
     assert limit.cents == 37_000_00
@@ -48,7 +50,7 @@ def test_within_the_cover_the_uninsured_share_alone_counts_against_the_appetite(
     covered = replace(REGULAR, yearly_purchases_cents=0, covered_cents=60_000_00)
     order = ORDER._replace(amount_cents=20_000_00)
     lines = recommended_limit(order, covered, Risk(0.20, 9), POLICY).derivation
-    assert lines[-2].value == 33_000_00
+    assert {line.en: line.value for line in lines}["With the insured part"] == 33_000_00
     assert expected_loss(Decimal(33_333_33), covered, 0.20, Decimal("0.60")) < 400_00
 
 

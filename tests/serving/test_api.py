@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.policy import Order
 from serving import api, problems
 from serving.api import create_app
-from serving.assess import NotReady, OrderNeeded, UnknownCustomer
+from serving.assess import NotReady, OrderNeeded, OtherCurrency, UnknownCustomer
 from serving.body import PLAIN_WORDS
 from serving.envelope import Envelope
 from serving.limits import LONGEST_BODY_BYTES
@@ -46,8 +46,10 @@ class _Stub:
         self.raises = raises
         self.asked: list[Any] = []
 
-    def assess(self, customer_id: str, order: Order | None) -> bytes:
-        self.asked.append((customer_id, order))
+    def assess(self, customer_id: str, order: Order | None, currency: str | None = None) -> bytes:
+        self.asked.append(
+            (customer_id, order) if currency is None else (customer_id, order, currency)
+        )
         if self.raises is not None:
             raise self.raises
         return ANSWER
@@ -261,6 +263,11 @@ def test_only_json_is_taken(app, stub, headers):
         ({"amount": "1" * 13}, "/order/amount", PLAIN_WORDS["string_pattern_mismatch"]),
         ({"margin": "20000.01"}, "/order/margin", "must be at most the amount, either way"),
         ({"margin": "-20000.01"}, "/order/margin", "must be at most the amount, either way"),
+        ({"paid": "20000.01"}, "/order/paid", "must be at most the amount"),
+        ({"paid": "-1.00"}, "/order/paid", PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"currency": "usd"}, "/order/currency", PLAIN_WORDS["string_pattern_mismatch"]),
+        ({"exchange_rate": "0.92"}, "/order/exchange_rate", "needs a currency to convert from"),
+        ({"currency": "USD", "exchange_rate": "0"}, "/order/exchange_rate", "must be > 0"),
         ({"terms_days": "30"}, "/order/terms_days", "must be a whole number"),
         ({"terms_days": 30.0}, "/order/terms_days", "must be a whole number"),
         ({"terms_days": True}, "/order/terms_days", "must be a whole number"),
@@ -376,6 +383,22 @@ def test_a_refusal_of_the_use_case_is_a_problem(error, fault):
     assert answer.headers.get("retry-after") == ("30" if fault is problems.NOT_READY else None)
 
 
+def test_an_order_in_another_currency_is_converted_at_the_rate_given(app, stub):
+    changes = {"currency": "USD", "exchange_rate": "0.92", "paid": "100.00"}
+    assert post(app, request(**changes)).status_code == 201
+    converted = Order(18_400_00, 736_00, 30, 92_00)
+    assert stub.asked == [("C-17", converted)]
+
+
+def test_an_order_in_another_currency_without_a_rate_says_in_which_it_is(app, stub):
+    post(app, request(currency="USD"))
+    assert stub.asked[-1][-1] == "USD"
+    stub.raises = OtherCurrency("The ledger is in EUR.")
+    refused = post(app, request(currency="USD"))
+    errors = expect(refused, problems.OTHER_CURRENCY, "The ledger is in EUR.")
+    assert errors == [{"pointer": "/order/exchange_rate", "detail": "is required"}]
+
+
 def test_a_missing_order_is_pointed_at():
     app = create_app(_Stub(raises=OrderNeeded("Give one.")))
     errors = expect(post(app, {"customer": {"id": "C-17"}}), problems.ORDER_NEEDED, "Give one.")
@@ -420,7 +443,7 @@ def test_a_slow_answer_is_given_up_and_its_outcome_forgotten(stub, caplog):
 def test_what_waits_too_long_for_a_thread_is_never_assessed(stub, monkeypatch):
     monkeypatch.setattr(api, "THREADS", 1)
     app, release, started = create_app(stub, answer_seconds=0.1), threading.Event(), []
-    stub.assess = lambda customer_id, _: (started.append(customer_id), release.wait(5), ANSWER)[2]
+    stub.assess = lambda customer_id, *_: (started.append(customer_id), release.wait(5), ANSWER)[2]
     for id in ("first", "second"):
         expect(post(app, {"customer": {"id": id}}), problems.SLOW_ANSWER)
     release.set()
