@@ -52,9 +52,9 @@ def test_the_worked_order_is_accepted_with_a_deposit_of_30_percent():
         ("bank_guarantee", 39_17, 108_33, 100_00, 276_25),
         ("shorter_terms", 420_00, 66_67, 0, 266_33),  # 15 days: 3.5 % until 105 days
         ("insured_sale", 47_00, 108_33, 80_00, 254_10),
-        ("factoring", 47_00, 108_33, 240_00, 242_80),
         ("letter_of_credit", 15_67, 108_33, 150_00, 236_70),
         ("open", 469_99, 108_33, 0, 221_68),
+        ("factoring", 47_00, 108_33, 240_00, 182_10),
         ("refuse", 0, 0, 0, 0),
     ]
     assert [o.kind for o in decision.options if o.chosen] == ["deposit"]
