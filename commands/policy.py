@@ -68,18 +68,16 @@ def diff(other: Other, file: File = POLICY) -> None:
         say("The two policies say the same.")
         return
     table = Table("key", str(other), str(file), title="What differs")
-    for key, old, new in keys:
-        table.add_row(key, old, new)
+    for line in keys:
+        table.add_row(*line)
     console.print(table)
     cells = Table("importance", "cover", "grade", "margin", str(other), str(file))
     cells.title = "Cells of the matrix that change"
     pairs = list(zip(matrix(before), matrix(after), strict=True))
     changed = [(old, new) for old, new in pairs if old.text != new.text]
     for old, new in changed:
-        cover = "covered" if old.is_covered else "no cover"
-        cells.add_row(
-            old.importance, cover, old.grade, f"{old.margin_rate:.0%}", old.text, new.text
-        )
+        cover, margin = "covered" if old.is_covered else "no cover", f"{old.margin_rate:.0%}"
+        cells.add_row(old.importance, cover, old.grade, margin, old.text, new.text)
     if changed:
         console.print(cells)
     say(f"{len(changed)} of {len(pairs)} cells of the matrix change.")
