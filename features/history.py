@@ -601,6 +601,25 @@ def last_step(invoices: Invoices, steps: Steps, invoice: int, as_of: int) -> int
     return -1
 
 
+@njit
+def in_dispute(disputes: Disputes, first: int, last: int, as_of: int) -> bool:
+    """Tell whether one of an invoice's disputes, `first` … `last`, was open at `as_of`."""
+    for d in range(first, last):  # noqa: SIM110 (Numba has no any() of a generator)
+        if disputes.known_on[d] < as_of <= disputes.closed_on[d]:
+            return True
+    return False
+
+
+@njit
+def limit_in_force(limits: Limits, view: int, as_of: int) -> int:
+    """Index of the last known of the limits, which lie by day decided; −1 for none."""
+    if view >= 0:
+        for i in range(limits.start[view + 1] - 1, limits.start[view] - 1, -1):
+            if limits.known_on[i] < as_of:
+                return i
+    return -1
+
+
 def _by_day_known(view: Index, known: Days, n_views: int, *ties: Any) -> tuple[Index, Index]:
     """Sort rows by view and day known, then by `ties`; return each view's slice, and the order."""
     order = np.lexsort((*ties[::-1], known, view))

@@ -15,8 +15,8 @@ from models import depth, grades
 from models.bands import LATE_AFTER_DAYS, VERY_LATE_AFTER_DAYS
 from models.bundle import Champions
 from models.policy import Decision, Order, Situation
+from models.position import Cover
 from serving.audit import Entry
-from serving.situation import Cover
 from serving.speaking import Views
 
 
