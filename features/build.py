@@ -33,7 +33,9 @@ from features.history import (
     Limits,
     Lines,
     Settled,
+    in_dispute,
     last_step,
+    limit_in_force,
 )
 from features.history import Disputes as DisputesKnown
 from features.legal import Legal, legal
@@ -336,7 +338,8 @@ def _owed(
         owed_cents[row] = open_cents.sum()
         days_past_due, age_days = room.days_past_due[:n_open], room.age_days[:n_open]
         days_since_due, days_late = room.days_since_due[:n_due], room.days_late[:n_due]
-        limit_cents = _limit_in_force(limits, view, today)
+        limit = limit_in_force(limits, view, today)
+        limit_cents = limits.cents[limit] if limit >= 0 else 0
         col = _put(out[row], 0, open_items(days_past_due, age_days, open_cents, limit_cents))
         _put(out[row], col, fallen_due(days_since_due, days_late))
         in_year = first + count_before(invoices.known_on[first:last], today - YEAR_DAYS)
@@ -449,16 +452,6 @@ def _compared(
 
 
 @njit
-def _limit_in_force(limits: Limits, view: int, today: int) -> int:
-    """Return the last known of the limits, which lie by day decided; 0 for none."""
-    if view >= 0:
-        for i in range(limits.start[view + 1] - 1, limits.start[view] - 1, -1):
-            if limits.known_on[i] < today:
-                return int(limits.cents[i])
-    return 0
-
-
-@njit
 def _gather(
     invoices: Invoices,
     steps: Steps,
@@ -490,7 +483,7 @@ def _gather(
             room.open_cents[n_open] = balance
             room.days_past_due[n_open] = since_due
             room.age_days[n_open] = as_of - 1 - invoices.issued_on[i]
-            room.open_is_disputed[n_open] = was_disputed and _in_dispute(
+            room.open_is_disputed[n_open] = was_disputed and in_dispute(
                 disputes, invoices.dispute_start[i], invoices.dispute_start[i + 1], as_of
             )
             n_open += 1
@@ -502,15 +495,6 @@ def _gather(
         room.due_was_disputed[n_due] = was_disputed
         n_due += 1
     return n_open, n_due
-
-
-@njit
-def _in_dispute(disputes: DisputesKnown, first: int, last: int, as_of: int) -> bool:
-    """Tell whether one of an invoice's disputes, `first` … `last`, was open at `as_of`."""
-    for d in range(first, last):  # noqa: SIM110 (Numba has no any() of a generator)
-        if disputes.known_on[d] < as_of <= disputes.closed_on[d]:
-            return True
-    return False
 
 
 @njit

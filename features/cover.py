@@ -49,10 +49,10 @@ def cover(
     if known_on.size == 0:
         return Cover(nan, nan, nan, nan, nan)
     cut = nan
-    now = _in_force(known_on, ends_on, as_of)
+    now = in_force(known_on, ends_on, as_of)
     now_cents = cents[now] if now >= 0 else 0
     if observed_days >= CUT_DAYS:
-        then = _in_force(known_on, ends_on, as_of - CUT_DAYS)
+        then = in_force(known_on, ends_on, as_of - CUT_DAYS)
         cut = 1.0 if then >= 0 and now_cents < cents[then] else 0.0
     refused = 1.0 if now >= 0 and now_cents == 0 else 0.0
     if now_cents == 0:
@@ -61,7 +61,7 @@ def cover(
 
 
 @njit
-def _in_force(known_on: NDArray[np.int32], ends_on: NDArray[np.int32], day: int) -> int:
+def in_force(known_on: NDArray[np.int32], ends_on: NDArray[np.int32], day: int) -> int:
     """Index of the decision in force at `day`, exclusive: the last that still runs; −1 for none."""
     for i in range(count_before(known_on, day) - 1, -1, -1):
         if ends_on[i] >= day - 1:

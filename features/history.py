@@ -6,7 +6,8 @@ slice and cuts it with ``searchsorted``. Dates are days since 1970-01-01 (int32)
 at `as_of` uses what was known on an earlier day. ``NEVER`` is after every date.
 
 Where facts were corrected a customer has several views (:mod:`features.versions`), and every array
-lies by view.
+lies by view. Orders and changes of the customer lie by customer, version by version: no feature
+reads them, and a view for each order that was closed would repeat all the rest.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ from numpy.typing import NDArray
 
 from features.compiled import njit
 from features.fallen_due import FADED_DAYS
-from features.ledger import INSOLVENCY_KINDS, SETTLEMENT_KINDS, TABLES, Ledger, empty_table
+from features.ledger import (
+    CHANGE_KINDS,
+    INSOLVENCY_KINDS,
+    SETTLEMENT_KINDS,
+    TABLES,
+    Ledger,
+    empty_table,
+)
 from features.peers import Group, Own, PeerDays, add_up, gather
 from features.relation import is_beyond_law
 from features.settlement import (
@@ -35,7 +43,15 @@ from features.settlement import (
     allocate,
     joined,
 )
-from features.versions import FOREVER, MICROSECONDS_A_DAY, Rows, Views, lay_out, views
+from features.versions import (
+    FOREVER,
+    MICROSECONDS_A_DAY,
+    Rows,
+    Views,
+    lay_out,
+    looked_at,
+    views,
+)
 
 __all__ = ["FOREVER", "MICROSECONDS_A_DAY", "NEVER", "Facts", "History", "build", "facts_of"]
 
@@ -48,6 +64,7 @@ Facts = dict[str, Rows]
 NEVER = np.iinfo(np.int32).max
 FEW = 2_000
 HELD = -2  # cash that names an invoice we do not know yet
+BY_VERSION = ("orders", "customer_changes")
 FIGURES = (
     "revenue_cents",
     "operating_income_cents",
@@ -152,6 +169,35 @@ class Accounts(NamedTuple):
     figures: NDArray[np.float64]
 
 
+class Orders(NamedTuple):
+    """Versions of accepted orders, sorted by customer.
+
+    Dates from ``begins`` on and before ``ends`` look at a version.
+    """
+
+    start: Index
+    known_on: Days
+    closed_on: Days
+    begins: Index
+    ends: Index
+    cents: Cents  # not invoiced yet, less the deposit
+
+
+class Changes(NamedTuple):
+    """Versions of the customers' changes, sorted by customer and the day of the change.
+
+    Dates from ``begins`` on and before ``ends`` look at a version; the last known one of a kind
+    holds. ``value`` indexes ``History.change_values``, −1 where the change ends what was.
+    """
+
+    start: Index
+    known_on: Days
+    begins: Index
+    ends: Index
+    kind: NDArray[np.int8]  # ledger.CHANGE_KINDS, in this order
+    value: Index
+
+
 class Groups(NamedTuple):
     """The sector and country that each view compares with.
 
@@ -177,6 +223,10 @@ class History(NamedTuple):
         Identifiers, in the order of ``invoices``.
     invoices, steps, settled, lines, disputes, limits, covers, judgments, accounts, groups
         What became known, when; by view.
+    orders, changes
+        What is no feature's, by customer.
+    change_values : ndarray of object
+        The distinct values of the changes.
     insolvent_on : ndarray of int32, shape (n_views,)
         Day we knew of the first insolvency judgment, else ``NEVER``.
     natural_person_on : ndarray of int32, shape (n_views,)
@@ -203,6 +253,9 @@ class History(NamedTuple):
     judgments: Judgments
     accounts: Accounts
     groups: Groups
+    orders: Orders
+    changes: Changes
+    change_values: NDArray[np.object_]
     insolvent_on: Days
     natural_person_on: Days
     group_names: list[Group | None]
@@ -298,9 +351,11 @@ def build(facts: Facts, observed_from: int | None = None, peers: PeerDays | None
     History
     """
     customers, customer_of = _customer_codes(facts)
-    seen_as = views(facts, customer_of, customers.size)
+    n = customers.size
+    by_view = {name: facts[name] for name in TABLES if name not in BY_VERSION}
+    seen_as = views(by_view, customer_of, n)
     n_views = seen_as.since.size
-    laid_out = {name: lay_out(facts[name], customer_of[name], seen_as) for name in TABLES}
+    laid_out = {name: lay_out(of, customer_of[name], seen_as) for name, of in by_view.items()}
     rows = {name: table for name, (table, _) in laid_out.items()}
     view = {name: of_row for name, (_, of_row) in laid_out.items()}
 
@@ -322,6 +377,7 @@ def build(facts: Facts, observed_from: int | None = None, peers: PeerDays | None
     judgments = _judgments(rows["insolvency_events"], view["insolvency_events"], n_views)
     sectors = _sectors(rows["customers"], view["customers"], n_views)
     own = gather(seen_as, settled, sectors.known_on)
+    changes, change_values = _changes(facts["customer_changes"], customer_of["customer_changes"], n)
     if peers is None:
         peers = add_up([own.by_group(sectors.names)])
     return History(
@@ -339,6 +395,9 @@ def build(facts: Facts, observed_from: int | None = None, peers: PeerDays | None
         judgments=judgments,
         accounts=_accounts(rows["financial_statements"], view["financial_statements"], n_views),
         groups=Groups(peers.codes(sectors.names), sectors.known_on),
+        orders=_orders(facts["orders"], customer_of["orders"], n),
+        changes=changes,
+        change_values=change_values,
         insolvent_on=_first(
             np.repeat(np.arange(n_views), np.diff(judgments.start)), judgments.known_on, n_views
         ),
@@ -542,6 +601,25 @@ def last_step(invoices: Invoices, steps: Steps, invoice: int, as_of: int) -> int
     return -1
 
 
+@njit
+def in_dispute(disputes: Disputes, first: int, last: int, as_of: int) -> bool:
+    """Tell whether one of an invoice's disputes, `first` … `last`, was open at `as_of`."""
+    for d in range(first, last):  # noqa: SIM110 (Numba has no any() of a generator)
+        if disputes.known_on[d] < as_of <= disputes.closed_on[d]:
+            return True
+    return False
+
+
+@njit
+def limit_in_force(limits: Limits, view: int, as_of: int) -> int:
+    """Index of the last known of the limits, which lie by day decided; −1 for none."""
+    if view >= 0:
+        for i in range(limits.start[view + 1] - 1, limits.start[view] - 1, -1):
+            if limits.known_on[i] < as_of:
+                return i
+    return -1
+
+
 def _by_day_known(view: Index, known: Days, n_views: int, *ties: Any) -> tuple[Index, Index]:
     """Sort rows by view and day known, then by `ties`; return each view's slice, and the order."""
     order = np.lexsort((*ties[::-1], known, view))
@@ -591,6 +669,35 @@ def _accounts(rows: Rows, view: Index, n_views: int) -> Accounts:
     start, order = _by_day_known(view, known, n_views)
     figures = np.stack([rows[name] for name in FIGURES], axis=1)
     return Accounts(start, known[order], rows["closed_on"][order], figures[order])
+
+
+def _orders(rows: Rows, customer: Index, n_customers: int) -> Orders:
+    order = np.argsort(customer, kind="stable")
+    begins, ends = looked_at(rows)
+    return Orders(
+        np.searchsorted(customer[order], np.arange(n_customers + 1)),
+        known_on(rows, "accepted_on")[order],
+        rows["closed_on"][order],
+        begins[order],
+        ends[order],
+        (rows["amount_cents"] - rows["deposit_cents"])[order],
+    )
+
+
+def _changes(rows: Rows, customer: Index, n_customers: int) -> tuple[Changes, NDArray[np.object_]]:
+    order = np.lexsort((rows["recorded_at"], rows["changed_on"], customer))  # then by key, as given
+    begins, ends = looked_at(rows)
+    kinds = {kind: place for place, kind in enumerate(CHANGE_KINDS)}
+    value, values = pd.factorize(rows["value"])
+    changes = Changes(
+        np.searchsorted(customer[order], np.arange(n_customers + 1)),
+        known_on(rows, "changed_on")[order],
+        begins[order],
+        ends[order],
+        _coded(rows["kind"], kinds).astype(np.int8)[order],
+        value.astype(np.int64)[order],
+    )
+    return changes, values
 
 
 class _Sectors(NamedTuple):

@@ -28,6 +28,9 @@ INSOLVENCY_KINDS = (
     "reorganisation",
     "liquidation",
 )  # sauvegarde, redressement, liquidation
+CHANGE_KINDS = ("group", "bank_details", "strategic_importance")
+BANK_DETAILS = ("verified", "unverified")
+IMPORTANCES = ("normal", "important", "key")
 EARLIEST, LATEST = pd.Timestamp("1990-01-01"), pd.Timestamp("2100-01-01")
 A_DAY = pd.Timedelta(days=1)
 
@@ -70,6 +73,22 @@ def _one_of(kinds: tuple[str, ...], meaning: str) -> pa.Column:
 def _after(later: str, earlier: str, error: str) -> pa.Check:
     def holds(rows: pd.DataFrame) -> pd.Series:
         return (rows[later] >= rows[earlier]) | rows[later].isna() | rows[earlier].isna()
+
+    return pa.Check(holds, error=error)
+
+
+def _at_most(smaller: str, larger: str, error: str) -> pa.Check:
+    def holds(rows: pd.DataFrame) -> pd.Series:
+        return (rows[smaller] <= rows[larger]) | rows[smaller].isna() | rows[larger].isna()
+
+    return pa.Check(holds, error=error)
+
+
+def _value_of(kind: str, allowed: tuple[str, ...], error: str) -> pa.Check:
+    """Rule: a change of this kind says one of the allowed values, or nothing, which ends it."""
+
+    def holds(rows: pd.DataFrame) -> pd.Series:
+        return (rows["kind"] != kind) | rows["value"].isin(allowed) | rows["value"].isna()
 
     return pa.Check(holds, error=error)
 
@@ -241,6 +260,56 @@ TABLES: dict[str, Table] = {
         },
         refers_to=("customers",),
         checks=[_after("published_on", "closed_on", "published_before_closed")],
+    ),
+    "orders": _table(
+        "order_id",
+        "accepted_on",
+        {
+            "order_id": _identifier("the order's number; an order stays one until it is closed"),
+            "customer_id": _identifier("who ordered"),
+            "accepted_on": _date("day the seller accepted it"),
+            "amount_cents": _cents("what is still to be invoiced of it, tax included, > 0"),
+            "deposit_cents": pa.Column(
+                "int64",
+                pa.Check.ge(0, error="amount_negative"),
+                description="received on it and booked on account 419, so not among the "
+                "settlements; at most the amount",
+            ),
+            "closed_on": _date(
+                "day it was wholly invoiced or cancelled, known on that day; null while open",
+                nullable=True,
+            ),
+            **_ORIGINAL,
+            **_RECORDED,
+        },
+        refers_to=("customers",),
+        checks=[
+            _after("closed_on", "accepted_on", "closed_before_accepted"),
+            _at_most("deposit_cents", "amount_cents", "deposit_above_amount"),
+        ],
+    ),
+    "customer_changes": _table(
+        "change_id",
+        "changed_on",
+        {
+            "change_id": _identifier("unique in the ledger"),
+            "customer_id": _identifier("whom it is about"),
+            "changed_on": _date("first day it holds, until the next change of its kind"),
+            "kind": _one_of(CHANGE_KINDS, "what changed"),
+            "value": pa.Column(
+                "str",
+                pa.Check(lambda s: s.str.strip() != "", error="blank_value"),
+                nullable=True,
+                description="group: its name or number; bank_details: verified or unverified, "
+                "never the details; strategic_importance: normal, important or key; null ends it",
+            ),
+            **_RECORDED,
+        },
+        refers_to=("customers",),
+        checks=[
+            _value_of("bank_details", BANK_DETAILS, "bank_details_are_not_kept"),
+            _value_of("strategic_importance", IMPORTANCES, "unknown_importance"),
+        ],
     ),
 }
 

@@ -7,7 +7,7 @@ weeks later; what is not recorded by the ledger's end is not in the tables.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -279,6 +279,108 @@ def statements_table(
     }
     facts = {name: column[filed] for name, column in facts.items()}
     return clerk.table("financial_statements", "B", facts)
+
+
+def orders_table(
+    rng: Generator, clerk: Clerk, customers: Customers, life: Life, bills: Bills
+) -> pd.DataFrame:
+    """Write the orders that precede some invoices, those still open at the end, a few cancelled.
+
+    A deposit stands on orders without an invoice only: the simulated payments pay invoices in full.
+    """
+    world, rate = clerk.world, clerk.world.simulation.order_rate
+    drawn = rng.random(bills.n)
+    billed, cancelled = np.flatnonzero(drawn < rate), np.flatnonzero(drawn > 1 - rate / 20)
+    waits = rng.integers(2, 31, bills.n)
+    still = np.repeat(np.arange(customers.n), rng.poisson(rate * life.orders[-1] * 16 / 30))
+    ordered_on = world.ends_on - rng.integers(0, 30, len(still))
+    who = np.concatenate([bills.customer[billed], bills.customer[cancelled], still])
+    closed = np.concatenate([bills.issued[billed], bills.issued[cancelled], 0 * still + NEVER])
+    accepted = np.concatenate(
+        [*(bills.issued[i] - waits[i] for i in (billed, cancelled)), ordered_on]
+    )
+    cents = customers.cents[who] * np.exp(rng.normal(0, 0.7, len(who)))
+    cents = np.maximum(cents, 1_000).astype("int64")
+    cents[: len(billed)] = bills.cents[billed]
+    has_deposit = (np.arange(len(who)) >= len(billed)) & (rng.random(len(who)) < 0.2)
+    facts = {
+        "customer_id": clerk.customer_ids.take(who),
+        "accepted_on": world.preceding[0, world.place(accepted)],
+        "amount_cents": cents,
+        "deposit_cents": has_deposit * (cents * 3 // 10),
+        "closed_on": closed,
+    }
+    return replace(clerk, rng=rng).table("orders", "O", facts)
+
+
+def changes_table(rng: Generator, clerk: Clerk, customers: Customers, life: Life) -> pd.DataFrame:
+    """Write groups of companies, the customers that matter, and bank details that changed."""
+    changes = [
+        *_groups(rng, clerk.world, customers),
+        *_importance(rng, clerk.world, customers, life),
+        *_bank_details(rng, clerk.world, customers),
+    ]
+    who, day, kind, value = map(np.concatenate, zip(*changes, strict=True))
+    facts = {
+        "customer_id": clerk.customer_ids.take(who),
+        "changed_on": day,
+        "kind": pd.array(kind, dtype="str"),
+        "value": pd.array(value, dtype="str"),
+    }
+    return replace(clerk, rng=rng).table("customer_changes", "M", facts)
+
+
+Change = tuple[Ints, Ints, NDArray[Any], NDArray[Any]]  # who, on which day, kind, value
+
+
+def _change(who: Ints, day: Ints, kind: str, value: Any) -> Change:
+    """Change one thing of some customers; a value for all of them, or for each."""
+    return (
+        who,
+        day,
+        np.full(len(who), kind, object),
+        np.broadcast_to(np.asarray(value, object), len(who)),
+    )
+
+
+def _groups(rng: Generator, world: World, customers: Customers) -> list[Change]:
+    """Group some customers, in threes on average; one in ten leaves his group some day."""
+    who = np.flatnonzero(rng.random(customers.n) < world.simulation.grouped_rate)
+    rng.shuffle(who)
+    number = rng.integers(0, max(1, len(who) // 3), len(who))
+    since = world.month_starts[customers.joined[who]]
+    names = ("G-" + pd.Series(number + 1).astype("str").str.zfill(4)).to_numpy(object)
+    leaves = rng.random(len(who)) < 0.1
+    until = since + rng.integers(100, 1_500, len(who))
+    return [
+        _change(who, since, "group", names),
+        _change(who[leaves], until[leaves], "group", None),
+    ]
+
+
+def _importance(rng: Generator, world: World, customers: Customers, life: Life) -> list[Change]:
+    """Mark the customers that buy most; some were so from the start, others became it."""
+    n = round(world.simulation.important_rate * customers.n)
+    bought = customers.cents * life.orders.sum(axis=0)
+    who = np.argsort(-bought, kind="stable")[:n]
+    since = world.month_starts[customers.joined[who]]
+    day = since + np.where(rng.random(n) < 0.5, 0, rng.integers(30, 700, n))
+    value = np.where(np.arange(n) < n // 5, "key", "important").astype(object)
+    return [_change(who, day, "strategic_importance", value)]
+
+
+def _bank_details(rng: Generator, world: World, customers: Customers) -> list[Change]:
+    """Change bank details now and then: unverified at first, mostly for some days."""
+    days = world.ends_on - world.month_starts[customers.joined]
+    changes = rng.poisson(world.simulation.bank_change_rate * days / 365)
+    who = np.repeat(np.arange(customers.n), changes)
+    day = world.ends_on - (rng.random(len(who)) * days[who]).astype("int64")
+    verified = day + rng.integers(1, 22, len(who))
+    is_found = rng.random(len(who)) < 0.95
+    return [
+        _change(who, day, "bank_details", "unverified"),
+        _change(who[is_found], verified[is_found], "bank_details", "verified"),
+    ]
 
 
 def truth(clerk: Clerk, life: Life) -> pd.DataFrame:

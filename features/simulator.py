@@ -74,6 +74,14 @@ class Simulation:
         Share of facts recorded 5 to 30 days after they happened.
     duplicate_rate : float
         Share of invoices and settlements that the source repeats, same id and same content.
+    order_rate : float
+        Share of invoices that an accepted order precedes, by up to a month.
+    grouped_rate : float
+        Share of customers that belong to a group of companies.
+    important_rate : float
+        Share of customers, the largest, that matter to the seller; a fifth of them are key.
+    bank_change_rate : float
+        Probability a year that a customer's bank details change; then unverified for some days.
     """
 
     invoices: int = 100_000
@@ -101,6 +109,10 @@ class Simulation:
     unallocated_rate: float = 0.006
     backdated_rate: float = 0.012
     duplicate_rate: float = 0.002
+    order_rate: float = 0.05
+    grouped_rate: float = 0.04
+    important_rate: float = 0.05
+    bank_change_rate: float = 0.01
 
     def __post_init__(self) -> None:
         if self.invoices < 1 or self.years < 1:
@@ -145,9 +157,9 @@ def simulate(simulation: Simulation = Simulation()) -> Simulated:
     --------
     >>> simulated = simulate(Simulation(invoices=500, seed=7))
     >>> sorted(simulated.tables)[:3]
-    ['credit_limits', 'customers', 'disputes']
+    ['credit_limits', 'customer_changes', 'customers']
     """
-    rng = np.random.default_rng(simulation.seed).spawn(11)  # one stream a step
+    rng = np.random.default_rng(simulation.seed).spawn(13)  # one stream a step
     world = World.of(simulation)
     customers = trade.draw_customers(rng[0], world)
     life = trade.live(rng[1], world, customers)
@@ -163,6 +175,8 @@ def simulate(simulation: Simulation = Simulation()) -> Simulated:
         "credit_limits": books.limits_table(rng[10], clerk, customers, life),
         "insolvency_events": books.insolvencies_table(rng[8], clerk, life),
         "financial_statements": books.statements_table(rng[9], clerk, customers, life),
+        "orders": books.orders_table(rng[11], clerk, customers, life, bills),
+        "customer_changes": books.changes_table(rng[12], clerk, customers, life),
     }
     return Simulated(tables, books.truth(clerk, life), life)
 

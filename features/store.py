@@ -441,6 +441,30 @@ class Store:
             upto = self._describe(cursor)[0] if sequence is None else sequence
             return self._peers.at(cursor, self._queries.peer_changes(), upto)
 
+    def members(
+        self, group: str, known_at: int | None = None, sequence: int | None = None
+    ) -> list[str]:
+        """Find the customers of a group of companies, ascending; ask only where there is a group.
+
+        Parameters
+        ----------
+        group : str
+            The ``value`` of the change.
+        known_at : int, optional
+            As known just before this instant, in microseconds since 1970 (UTC): by the last change
+            of each customer's group dated until that day and recorded before the instant.
+        sequence : int, optional
+            As the store was when this was its last append.
+        """
+        at = NOW["known_at"] if known_at is None else known_at
+        upto = NOW["sequence"] if sequence is None else sequence
+        values = {"known_at": at, "sequence": upto, "day": at // MICROSECONDS_A_DAY}
+        with reading(self._readers) as cursor:
+            given = {**values, "group_name": group}
+            rows = self._queries.group_changes().run(cursor, given).fetchall()
+        last = dict(rows)  # in the order of time
+        return [customer for customer, value in last.items() if value == group]
+
     def customer_shards(self, n_invoices_a_shard: int) -> list[tuple[str, str]]:
         """Cut the customers, in their order, into shards of about so many invoices.
 

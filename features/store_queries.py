@@ -1,4 +1,4 @@
-"""The queries of the store, each made into text once: one customer is nine of them in a row."""
+"""The queries of the store, each made into text once: one customer is a dozen of them in a row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from features.history import FOREVER
 from features.ledger import TABLES
 from features.store_database import Prepared, all_rows, given_keys
-from features.store_schema import SCHEMA, Arrays, Field, as_arrays, join_arrays
+from features.store_schema import SCHEMA, TEXT, Arrays, Field, as_arrays, join_arrays
 
 Columns = Mapping[str, Sequence[str]]
 Rows = dict[str, tuple[Prepared, list[Field]]]
@@ -55,16 +55,14 @@ class Queries:
         self, name: str, columns: Sequence[str], scope: str, *, versions: bool
     ) -> tuple[Prepared, list[Field]]:
         table = SCHEMA.facts[name]
-        is_superseded = sa.and_(
-            table.c.superseded_sequence <= _SEQUENCE, table.c.until_at < _KNOWN_AT
-        )
+        is_superseded = _is_superseded(table)
         until_at = sa.case((is_superseded, table.c.until_at), else_=_FOREVER)
         fields = [Field.of(table, column) for column in columns]
         fields.append(Field("since_at", "int64", table.c.since_at))
         if versions:
             fields.append(Field("until_at", "int64", until_at))
         query = sa.select(*(field.expression.label(field.name) for field in fields))
-        query = query.where(table.c.since_at < _KNOWN_AT, table.c.sequence <= _SEQUENCE)
+        query = query.where(_is_here(table))
         if not versions:
             query = query.where(sa.not_(is_superseded))
         query = query.where(*_in_scope(table, scope)).order_by(*table.primary_key)
@@ -77,6 +75,27 @@ class Queries:
         last = sa.select(sa.func.coalesce(sa.func.max(sources.c.sequence), 0)).scalar_subquery()
         columns = (ledger.c.id, ledger.c.currency, ledger.c.observed_from)
         return Prepared(sa.select(last, *columns), self._dialect)
+
+    @made_once
+    def group_changes(self) -> Prepared:
+        """Read the changes of group until ``day`` of every customer who was ever in a group.
+
+        Gives ``customer_id`` and ``value``, the last change of each customer at the end.
+        """
+        table = SCHEMA.facts["customer_changes"]
+        once = table.alias("once")
+        ever = sa.select(once.c.customer_id).where(
+            once.c.kind == "group", once.c.value == sa.bindparam("group_name", type_=TEXT)
+        )
+        query = sa.select(table.c.customer_id, table.c.value).where(
+            table.c.customer_id.in_(ever),
+            table.c.kind == "group",
+            table.c.changed_on <= sa.bindparam("day", type_=sa.BigInteger),
+            _is_here(table),
+            sa.not_(_is_superseded(table)),
+        )
+        in_time = (table.c.changed_on, table.c.recorded_at, table.c.change_id)
+        return Prepared(query.order_by(table.c.customer_id, *in_time), self._dialect)
 
     @made_once
     def peer_changes(self) -> Prepared:
@@ -179,6 +198,16 @@ def _with_until(arrays: Arrays) -> Arrays:
     if "until_at" not in arrays:
         arrays["until_at"] = np.full(arrays["since_at"].size, FOREVER)
     return arrays
+
+
+def _is_here(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Say that a version was recorded and imported by the instant and append asked."""
+    return sa.and_(table.c.since_at < _KNOWN_AT, table.c.sequence <= _SEQUENCE)
+
+
+def _is_superseded(table: sa.Table) -> sa.ColumnElement[bool]:
+    """Say that another version counts by the instant and append asked."""
+    return sa.and_(table.c.superseded_sequence <= _SEQUENCE, table.c.until_at < _KNOWN_AT)
 
 
 def _in_scope(table: sa.Table, scope: str) -> list[sa.ColumnElement[bool]]:

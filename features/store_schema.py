@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from features.history import FOREVER, NEVER
 from features.ledger import TABLES
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 _NOT_READ = ("original_amount", "original_currency", "recorded_assumed")
 ALL_COLUMNS = {name: tuple(table.columns) for name, table in TABLES.items()}
 READ_COLUMNS = {
@@ -29,7 +29,7 @@ READ_COLUMNS = {
 
 Arrays = dict[str, NDArray[Any]]
 _ODD, _HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
-_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # compared as bytes
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")  # compared as bytes
 
 
 class Schema(NamedTuple):
@@ -43,8 +43,7 @@ class Schema(NamedTuple):
 
     def current(self, name: str) -> sa.Index:
         """Index of the current versions by key, unique: one ledger gives a number once."""
-        (index,) = self.facts[name].indexes
-        return index
+        return next(i for i in self.facts[name].indexes if i.name == f"{name}_current")
 
 
 def make_schema() -> Schema:
@@ -70,6 +69,8 @@ def make_schema() -> Schema:
         sa.Column("schema_version", sa.BigInteger, nullable=False),
     )
     facts = {name: _table(name, metadata) for name in TABLES}
+    changes = facts["customer_changes"].c
+    sa.Index("customer_changes_value", changes.kind, changes.value, changes.customer_id)
     return Schema(metadata, facts, sources, ledger, _peer_days(metadata))
 
 
@@ -77,8 +78,8 @@ def _peer_days(metadata: sa.MetaData) -> sa.Table:
     """Make the table of what each append changed of the peers' table."""
     in_key: dict[str, sa.types.TypeEngine[Any]] = {
         "sequence": sa.BigInteger(),
-        "sector": _TEXT,
-        "country": _TEXT,
+        "sector": TEXT,
+        "country": TEXT,
         "day": sa.Integer(),
     }
     return sa.Table(
@@ -126,7 +127,7 @@ def sql_type(column: str) -> sa.types.TypeEngine[Any]:
         return sa.Float()
     if column.startswith("is_") or column == "recorded_assumed":
         return sa.Boolean()
-    return _TEXT
+    return TEXT
 
 
 def content_hash(name: str, columns: Arrays) -> NDArray[np.int64]:

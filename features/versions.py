@@ -99,12 +99,17 @@ def lay_out(
     row = np.repeat(np.arange(customer.size), count)
     place = np.arange(row.size) - np.repeat(np.cumsum(count) - count, count)
     view = views.start[customer[row]] + place
-    is_first = rows["since_at"] == rows["recorded_at"]
-    begins = np.where(is_first, ALWAYS, _day_after(rows["since_at"]))
-    ends = _day_after(rows["until_at"])
+    begins, ends = looked_at(rows)
     counts = (begins[row] <= views.since[view]) & (views.since[view] < ends[row])
     row, view = row[counts], view[counts]
     return {column: values[row] for column, values in rows.items()}, view
+
+
+def looked_at(rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Give the first ``as_of`` that looks at each version, and the first that no longer does."""
+    is_first = rows["since_at"] == rows["recorded_at"]
+    begins = np.where(is_first, ALWAYS, _day_after(rows["since_at"]))
+    return begins, _day_after(rows["until_at"])
 
 
 def current(tables: dict[str, Rows]) -> dict[str, Rows]:

@@ -16,8 +16,8 @@ from models.bands import LATE_AFTER_DAYS, VERY_LATE_AFTER_DAYS
 from models.bundle import Champions
 from models.limits import Limit
 from models.policy import Decision, Option, Order, Situation
+from models.position import Cover
 from serving.audit import Entry
-from serving.situation import Cover
 from serving.speaking import Views
 
 

@@ -172,7 +172,7 @@ class Assessor:
         row = build(history, spine)[0]
         in_default = is_in_default(books, speaking.policy, as_of)
         views = consult(speaking, row, asked, self._ledger.currency, in_default=in_default)
-        situation, cover = describe(standing, books, as_of)
+        situation, cover = describe(books, as_of)
         decision = decide(asked, situation, views.risk, speaking.policy)
         answer = compose(
             str(uuid7()),

@@ -20,9 +20,20 @@ import yaml
 from pydantic import BaseModel, Field, Strict, ValidationError, field_validator, model_validator
 
 from features.importers.formats import Format, Kind, parse
-from features.ledger import EARLIEST, INSOLVENCY_KINDS, SETTLEMENT_KINDS, TABLES, LedgerError
+from features.ledger import (
+    CHANGE_KINDS,
+    EARLIEST,
+    INSOLVENCY_KINDS,
+    SETTLEMENT_KINDS,
+    TABLES,
+    LedgerError,
+)
 
-KINDS = {"settlements": SETTLEMENT_KINDS, "insolvency_events": INSOLVENCY_KINDS}
+KINDS = {
+    "settlements": SETTLEMENT_KINDS,
+    "insolvency_events": INSOLVENCY_KINDS,
+    "customer_changes": CHANGE_KINDS,
+}
 DEFAULTED = {"recorded_at", "recorded_assumed", "is_natural_person", "settlement_id"}
 DATE_AND_DAYS = re.compile(r"(?P<name>.+?) (?P<sign>[+-]) (?P<days>\d{1,4}) days?")
 

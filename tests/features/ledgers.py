@@ -12,7 +12,7 @@ from features.ledger import INSOLVENCY_KINDS, TABLES, Ledger, conform, empty_tab
 
 EMPTY = {name: empty_table(name) for name in TABLES}
 START = 19_723  # 2024-01-01, a Monday
-MONEY = {"amount", *(figure.removesuffix("_cents") for figure in FIGURES)}
+MONEY = {"amount", "deposit", *(figure.removesuffix("_cents") for figure in FIGURES)}
 
 
 def day(date: str) -> int:
@@ -123,8 +123,9 @@ def known_before(facts: Facts, as_of: int) -> Facts:
     for rows in kept.values():
         still = rows["until_at"] >= as_of * MICROSECONDS_A_DAY
         rows["until_at"] = np.where(still, FOREVER, rows["until_at"])
-    closed_on = kept["disputes"]["closed_on"]
-    kept["disputes"]["closed_on"] = np.where(closed_on < as_of, closed_on, NEVER).astype(np.int32)
+    for name in ("disputes", "orders"):
+        closed_on = kept[name]["closed_on"]
+        kept[name]["closed_on"] = np.where(closed_on < as_of, closed_on, NEVER).astype(np.int32)
     return kept
 
 
@@ -157,6 +158,13 @@ ALIKE = st.sampled_from(
         *((None, "FR", START), ("4321A", None, START), ("4669B", "FR", START)),
     ]
 )
+CHANGES = st.sampled_from(
+    [
+        *(("group", "G1"), ("group", "G1"), ("group", "G2"), ("group", None)),
+        *(("bank_details", "unverified"), ("bank_details", "verified"), ("bank_details", None)),
+        *(("strategic_importance", level) for level in ("normal", "important", "key", None)),
+    ]
+)
 COVERS = st.sampled_from(
     [
         *((100_000, 0.9, None), (100_000, 0.7, 200), (5_000, 0.9, 30)),
@@ -172,7 +180,7 @@ def raw_tables(draw: st.DrawFn, kinds: st.SearchStrategy[str] = KINDS) -> dict[s
     Payments are partial, over, late, early, before the invoice, in no invoice's name, reversed, and
     written down late; several facts fall on one day, week-ends included. One ledger in four has one
     customer more, who pays often enough to be the others' peers. Limits, covers, judgments and
-    accounts lie around the invoices.
+    accounts lie around the invoices, as do orders and changes of the customers.
     """
     customers = [f"C{i}" for i in range(draw(st.integers(1, 4)))]
     invoices, settlements, disputes = [], [], []
@@ -243,7 +251,20 @@ def _around_the_invoices(draw: st.DrawFn, customers: list[str]) -> dict[str, pd.
         which = draw(st.integers(0, len(FIGURE) ** len(FIGURES)))
         figures = [FIGURE[which // len(FIGURE) ** n % len(FIGURE)] for n in range(len(FIGURES))]
         statements.append((f"S{i}", owner, closed, closed + waits, *figures, draw(LAGS)))
+    orders, changes = [], []
+    for i in range(draw(st.integers(0, 6))):
+        accepted, cents = START + draw(DAYS), draw(AMOUNTS)
+        lasts, deposit = draw(st.sampled_from([None, 0, 1, 20, 300])), draw(SHARES)(cents)
+        closed = None if lasts is None else accepted + lasts
+        deposit = draw(st.sampled_from([0, 0, min(deposit, cents)]))
+        orders.append((f"O{i}", draw(owners), accepted, closed, cents, deposit, draw(LAGS)))
+    for i in range(draw(st.integers(0, 6))):
+        changes.append((f"M{i}", draw(owners), START + draw(DAYS), *draw(CHANGES), draw(LAGS)))
     tables = {
+        "orders": _frame(
+            orders, "order_id customer_id accepted_on closed_on amount_cents deposit_cents lag"
+        ),
+        "customer_changes": _frame(changes, "change_id customer_id changed_on kind value lag"),
         "credit_limits": _frame(limits, "limit_id customer_id decided_on amount_cents lag"),
         "insurance_covers": _frame(
             covers, "cover_id customer_id starts_on ends_on amount_cents insured_rate lag"

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from features import history
 from features.build import build, customer_spine, feature_names, invoice_spine
 from features.history import FOREVER, MICROSECONDS_A_DAY, NEVER, facts_of, first_day
+from features.importers.mapping import KINDS
 from features.importers.tabular import load_mapping
 from features.importers.tabular import read as read_file
-from features.ledger import INSOLVENCY_KINDS, SETTLEMENT_KINDS, TABLES, check
+from features.ledger import INSOLVENCY_KINDS, TABLES, check
 from features.simulator import Simulation, simulate
 from features.store import Source, Store, sqlite_url
 from tests.features import reference
@@ -116,6 +117,8 @@ WRITTEN_ANEW = {
     "credit_limits": {"amount_cents": _times},
     "insolvency_events": {"kind": _other(INSOLVENCY_KINDS)},
     "financial_statements": {"equity_cents": lambda v, rng: v * rng.choice([0.5, 2], v.size)},
+    "orders": {"closed_on": _ended, "amount_cents": _times},
+    "customer_changes": {"value": _other(["G1", "G2", "unverified", "key", None])},
 }
 
 
@@ -296,7 +299,10 @@ def _altered(facts, name, as_of, times, delay, turn):
         moves = (rows[column] >= midnight) & (rows[column] < FOREVER)
         rows[column] = np.where(moves, rows[column] + delay * A_DAY, rows[column])
     for column, values in rows.items():
-        if column == "closed_on" and name == "disputes":  # said in advance, not known before
+        if column == "closed_on" and name in (
+            "disputes",
+            "orders",
+        ):  # said in advance, not known before
             moves = (values >= as_of) & (values < NEVER)
             other = np.where(moves, values + delay, values)
         elif column.endswith("_on"):
@@ -307,7 +313,7 @@ def _altered(facts, name, as_of, times, delay, turn):
         elif column in ("sector", "country"):
             other = np.where(later, "another", values)
         elif column == "kind":
-            kinds = SETTLEMENT_KINDS if name == "settlements" else INSOLVENCY_KINDS
+            kinds = KINDS[name]
             turned = [kinds[(kinds.index(k) + turn) % len(kinds)] for k in values]
             other = np.where(later, np.array(turned, object), values)
         else:

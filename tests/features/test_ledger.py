@@ -61,7 +61,23 @@ ROWS = {
         "revenue_cents": None,
         "equity_cents": -100,
     },
+    "orders": {
+        "order_id": "O1",
+        "customer_id": "A",
+        "accepted_on": pd.Timestamp("2024-03-10"),
+        "amount_cents": 100,
+        "deposit_cents": 30,
+        "closed_on": pd.NaT,
+    },
+    "customer_changes": {
+        "change_id": "M1",
+        "customer_id": "A",
+        "changed_on": pd.Timestamp("2024-03-10"),
+        "kind": "group",
+        "value": "Groupe Morel",
+    },
 }
+IBAN = "FR7630006000011234567890189"
 OTHER_KEY = {TABLES[name].key: "other" for name in TABLES}
 LONG_AGO, FAR = pd.Timestamp("1989-12-31"), pd.Timestamp("2100-01-02")
 BEYOND_NANOSECONDS = np.datetime64("9999-12-31", "us")
@@ -105,6 +121,28 @@ BREACHES = [
         None,
         "published_before_closed",
     ),
+    ("orders", {"customer_id": "Z"}, "customer_id", "unknown_customer"),
+    ("orders", {"accepted_on": pd.NaT}, "accepted_on", "missing_value"),
+    ("orders", {"closed_on": pd.Timestamp("2024-03-09")}, None, "closed_before_accepted"),
+    ("orders", {"amount_cents": 0}, "amount_cents", "amount_not_positive"),
+    ("orders", {"deposit_cents": -1}, "deposit_cents", "amount_negative"),
+    ("orders", {"deposit_cents": 101}, None, "deposit_above_amount"),
+    ("customer_changes", {"customer_id": "Z"}, "customer_id", "unknown_customer"),
+    ("customer_changes", {"changed_on": pd.NaT}, "changed_on", "missing_value"),
+    ("customer_changes", {"kind": "address"}, "kind", "unknown_kind"),
+    ("customer_changes", {"value": " "}, "value", "blank_value"),
+    (
+        "customer_changes",
+        {"kind": "bank_details", "value": IBAN},
+        None,
+        "bank_details_are_not_kept",
+    ),
+    (
+        "customer_changes",
+        {"kind": "strategic_importance", "value": "vital"},
+        None,
+        "unknown_importance",
+    ),
 ]
 
 
@@ -137,6 +175,24 @@ def test_good_rows_at_the_edge_of_every_rule_pass():
             | {"cover_id": "K2", "ends_on": pd.Timestamp("2024-01-01"), "insured_rate": 1.0}
         ],
         "settlements": [ROWS["settlements"] | {"settlement_id": "R2", "invoice_id": None}],
+        "orders": [
+            ROWS["orders"]
+            | {"order_id": "O2", "closed_on": pd.Timestamp("2024-03-10"), "deposit_cents": 100}
+        ],
+        "customer_changes": [
+            ROWS["customer_changes"] | {"change_id": f"N{n}", "kind": kind, "value": value}
+            for n, (kind, value) in enumerate(
+                [
+                    ("group", None),
+                    ("bank_details", "unverified"),
+                    ("bank_details", "verified"),
+                    ("bank_details", None),
+                    ("strategic_importance", "key"),
+                    ("strategic_importance", "normal"),
+                    ("strategic_importance", None),
+                ]
+            )
+        ],
     }
     ledger, rejects = check(frames(**edge), "EUR")
     assert rejects.empty
@@ -311,7 +367,7 @@ def test_absent_tables_are_empty_and_typed(given):
 @pytest.mark.parametrize(
     ("tables", "message"),
     [
-        ({"orders": pd.DataFrame()}, "1 unknown table.*'orders'"),
+        ({"parcels": pd.DataFrame()}, "1 unknown table.*'parcels'"),
         ({"customers": pd.DataFrame({"rank": [1]})}, "customers has 1 unknown column.*'rank'"),
         (
             {"invoices": pd.DataFrame([ROWS["invoices"] | {"amount_cents": 100.5}])},

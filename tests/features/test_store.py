@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -26,6 +28,7 @@ from features.store import (
     sqlite_url,
     writing,
 )
+from features.store_queries import queries_for
 from features.store_schema import SCHEMA
 from tests.features.ledgers import day, ledger_of, raw_tables, read_tables
 from tests.features.postgres import postgres
@@ -59,6 +62,16 @@ LEDGER = """
     statement_id | customer | closed_on  | published_on | revenue_cents | equity_cents
     S1           | A        | 2022-12-31 | 2023-06-30   | 12345         | -5
     S2           | B        | 2022-12-31 | 2023-06-30   | 500           |
+
+    order_id | customer | accepted_on | closed_on  | amount | deposit | recorded_at
+    O1       | A        | 2024-03-04  | 2024-03-18 | 500.00 | 150.00  | 2024-03-04
+    O2       | B        | 2024-03-06  |            | 700.00 | 0       | 2024-03-09
+
+    change_id | customer | changed_on | kind         | value      | recorded_at
+    M1        | A        | 2024-03-01 | group        | Morel      | 2024-03-01
+    M2        | B        | 2024-03-01 | group        | Morel      | 2024-03-04
+    M3        | B        | 2024-04-01 | group        |            | 2024-04-01
+    M4        | A        | 2024-03-02 | bank_details | unverified | 2024-03-02
     """
 
 
@@ -653,7 +666,7 @@ def test_a_ledger_of_another_schema_says_to_import_again(facts_db):
         connection.exec_driver_sql("UPDATE ledger SET schema_version = 1")
     engine.dispose()
     for currency in (None, "EUR"):
-        with pytest.raises(LedgerError, match="has schema 1, this version reads 2: import your f"):
+        with pytest.raises(LedgerError, match="has schema 1, this version reads 3: import your f"):
             Store(facts_db, currency)
 
 
@@ -788,3 +801,80 @@ def test_a_database_that_fails_says_nothing_of_customers(facts_db, example):
         with pytest.raises(sa.exc.DBAPIError) as failure:
             fails()
         assert "Bérénice" not in str(failure.value)
+
+
+# --- Groups of companies -----------------------------------------------------------------
+
+GROUPS = """
+    change_id | customer | changed_on | kind  | value | recorded_at
+    M1        | A        | 2024-01-01 | group | Morel | 2024-01-01
+    M2        | B        | 2024-01-01 | group | Morel | 2024-01-20
+    M3        | B        | 2024-03-01 | group |       | 2024-03-01
+    M4        | C        | 2024-01-01 | group | Autre | 2024-01-01
+    M5        | C        | 2024-02-01 | group | Morel | 2024-02-01
+    M6        | D        | 2024-01-01 | group | Autre | 2024-01-01
+    M7        | E        | 2024-05-01 | group | Morel | 2024-01-01
+    """
+
+
+def members(facts, at, group="Morel", **how):
+    return facts.members(group, microseconds(at), **how)
+
+
+def test_the_members_of_a_group_are_those_whose_last_change_known_names_it(facts_db):
+    facts = Store(facts_db, "EUR")
+    facts.append(ledger_of(read_tables(GROUPS)), FILE)
+    assert members(facts, "2024-01-10") == ["A"]
+    assert members(facts, "2024-01-20 00:00") == ["A"]  # recorded at that instant, not before
+    assert members(facts, "2024-01-20 00:01") == ["A", "B"]
+    assert members(facts, "2024-02-10") == ["A", "B", "C"]
+    assert members(facts, "2024-03-10") == ["A", "C"]
+    assert members(facts, "2024-05-01 09:00") == ["A", "C", "E"]
+    assert members(facts, "2024-05-01 09:00", "Autre") == ["D"]
+    assert members(facts, "2024-05-01 09:00", "nobody's") == []
+    assert facts.members("Morel") == ["A", "C", "E"]
+
+
+def test_a_corrected_group_is_read_as_it_was_known_and_as_it_was_imported(facts_db):
+    """
+    change_id | customer | changed_on | kind  | value | recorded_at
+    M6        | D        | 2024-01-01 | group | Morel | 2024-04-09 10:00
+    """
+    facts = Store(facts_db, "EUR")
+    facts.append(ledger_of(read_tables(GROUPS)), FILE)
+    again = read_tables(
+        test_a_corrected_group_is_read_as_it_was_known_and_as_it_was_imported.__doc__
+    )
+    facts.append(ledger_of({"customer_changes": again["customer_changes"]}), FILE)
+    assert members(facts, "2024-04-09 10:00") == ["A", "C"]
+    assert members(facts, "2024-04-10") == ["A", "C", "D"]
+    assert members(facts, "2024-04-10", "Autre") == []
+    assert members(facts, "2024-04-10", sequence=1) == ["A", "C"]
+    assert members(facts, "2024-04-10", "Autre", sequence=1) == ["D"]
+
+
+@given(raw_tables(), st.integers(0, 700))
+@settings(max_examples=10, deadline=None)
+def test_members_are_the_customers_whose_history_names_the_group(tables, later):
+    """Random ledgers; the slow reading takes every row known, in the order of the changes."""
+    facts = Store(sqlite_url(Path(tempfile.mkdtemp()) / "facts.db"), "EUR")
+    ledger = ledger_of(tables)
+    facts.append(ledger, FILE)
+    at = pd.Timestamp("2024-01-01") + pd.Timedelta(days=later, hours=12)
+    rows = ledger["customer_changes"].query("kind == 'group'")
+    rows = rows[(rows["recorded_at"] < at) & (rows["changed_on"] < at)]
+    rows = rows.sort_values(["changed_on", "recorded_at", "change_id"])
+    last = rows.drop_duplicates("customer_id", keep="last").set_index("customer_id")["value"]
+    for group in ("G1", "G2"):
+        assert facts.members(group, at.value // 1000) == sorted(last.index[last == group])
+
+
+def test_the_members_of_a_group_are_found_without_reading_the_table(tmp_path):
+    url = sqlite_url(tmp_path / "facts.db")
+    Store(url, "EUR")
+    query = queries_for("sqlite").group_changes()
+    given = query.parameters({"known_at": 1, "sequence": 1, "day": 1, "group_name": "G"})
+    with connect(url).connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query.text}", tuple(given)).all()
+    assert not any("SCAN" in row.detail for row in plan), plan
+    assert any("customer_changes_value" in row.detail for row in plan), plan
