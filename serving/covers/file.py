@@ -65,7 +65,7 @@ class _Broken(ValueError):
     """The file as a whole cannot be used."""
 
 
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, int, int, int]
 
 
 class FileCovers:
@@ -175,7 +175,8 @@ def _stamp_of(path: Path) -> _Stamp | None:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    # What is copied may keep its date, and what replaces it take its place on the disk.
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _csv_rows(text: str) -> Iterator[tuple[int, Any]]:

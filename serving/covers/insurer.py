@@ -135,7 +135,8 @@ class Insurer:
 
     def _backoff_seconds(self, attempt: int) -> float:
         """Draw a wait that doubles with each attempt, so that clients do not return together."""
-        return self._source.backoff_ms / 1000 * 2**attempt * (0.5 + self._timing.dice() / 2)
+        base = self._source.backoff_ms / 1000
+        return base * float(1 << attempt) * (0.5 + self._timing.dice() / 2)
 
     def _asked_once(self, url: str, customer_id: str, deadline: float) -> list[CoverRow]:
         left = deadline - self._timing.now()

@@ -16,6 +16,7 @@ EARLIEST, LATEST = date(1990, 1, 1), date(2100, 1, 1)  # as in the ledger
 LONGEST_IDENTIFIER = 256
 
 
+MONEY = re.compile(r"[0-9]{1,12}(\.[0-9]{1,2})?")
 A_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 AN_INSTANT = re.compile(
     A_DAY.pattern + r"T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
@@ -26,7 +27,7 @@ def _day(text: object) -> date | None:
     if text is None:
         return None
     try:
-        day = date.fromisoformat(text) if _is(A_DAY, text) else None
+        day = date.fromisoformat(text) if _is(text, A_DAY) else None
     except ValueError:  # its message repeats what was sent
         day = None
     if day is None or not EARLIEST <= day <= LATEST:
@@ -38,7 +39,7 @@ def _instant(text: object) -> datetime | None:
     if text is None:
         return None
     try:
-        instant = datetime.fromisoformat(text) if _is(AN_INSTANT, text) else None
+        instant = datetime.fromisoformat(text) if _is(text, AN_INSTANT) else None
     except ValueError:
         instant = None
     if instant is None or not EARLIEST <= instant.date() <= LATEST:
@@ -46,12 +47,18 @@ def _instant(text: object) -> datetime | None:
     return instant.astimezone(UTC)
 
 
-def _is(pattern: re.Pattern[str], text: object) -> TypeGuard[str]:
+def _money(text: object) -> str:
+    if not _is(text, MONEY):
+        raise ValueError('must be money as text, at most two decimals, as "40000.00"')
+    return text
+
+
+def _is(text: object, pattern: re.Pattern[str]) -> TypeGuard[str]:
     return isinstance(text, str) and pattern.fullmatch(text) is not None
 
 
 Day = Annotated[date, BeforeValidator(_day)]
-Money = Annotated[str, Field(pattern=r"^[0-9]{1,12}(\.[0-9]{1,2})?\z")]
+Money = Annotated[str, BeforeValidator(_money)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}\z")]
 Identifier = Annotated[str, Field(min_length=1, max_length=LONGEST_IDENTIFIER)]
 
@@ -89,7 +96,10 @@ class CoverRow(BaseModel):
 
 def faults(error: ValidationError) -> str:
     """Say what is wrong, field by field, without repeating what was sent."""
-    found = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+    found = [
+        f"{'.'.join(map(str, one['loc']))}: {one['msg'].removeprefix('Value error, ')}"
+        for one in error.errors()
+    ]
     return "; ".join(found[:3]).removeprefix(": ")
 
 

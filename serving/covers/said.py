@@ -90,8 +90,9 @@ class Found:
         """Why it is stale, in French; ``None`` when it is not."""
         if self.outage is None:
             return None
-        last = f"dernière confirmation le {self.checked_at:%d/%m/%Y à %H:%M} UTC"
-        last = "aucune confirmation antérieure" if self.checked_at is None else last
+        last = "aucune confirmation antérieure"
+        if self.checked_at is not None:
+            last = f"dernière confirmation le {self.checked_at:%d/%m/%Y à %H:%M} UTC"
         return f"Agrément non confirmé : {WORDS[self.outage][0]} ; {last}."
 
     @property
@@ -99,8 +100,9 @@ class Found:
         """Why it is stale, in English; ``None`` when it is not."""
         if self.outage is None:
             return None
-        last = f"last confirmed on {self.checked_at:%Y-%m-%d at %H:%M} UTC"
-        last = "never confirmed before" if self.checked_at is None else last
+        last = "never confirmed before"
+        if self.checked_at is not None:
+            last = f"last confirmed on {self.checked_at:%Y-%m-%d at %H:%M} UTC"
         return f"Cover not confirmed: {WORDS[self.outage][1]}; {last}."
 
 

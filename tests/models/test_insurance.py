@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.insurance import (
@@ -210,6 +210,7 @@ def test_received_insured_and_uninsured_are_the_order_and_reasons_add_up(
 
 
 @given(cents, rates, amounts, st.lists(cents, max_size=6), policies)
+@example(cover=1, rate=0.9, owed=0, orders=[1], rules=RULES)  # 0.9 of a cent is none
 def test_an_insured_part_never_counts_twice(cover, rate, owed, orders, rules):
     total, exposure = 0, owed
     for order in orders:
