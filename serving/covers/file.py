@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import Any, NamedTuple
 
 import structlog
@@ -31,6 +31,7 @@ log = structlog.get_logger()
 
 REQUIRED = {"customer_id", "currency", "amount", "starts_on", "ends_on"}
 OPTIONAL = {"insured_rate", "decided_at"}
+LONGEST_WAIT_SECONDS = 0.3  # of an order, for a file that has just changed
 BLANK = re.compile(r"[ \t\r\n]*")
 
 
@@ -87,6 +88,7 @@ class FileCovers:
         self._content = _Content()
         self._stamp: _Stamp | None = None
         self._has_looked = False
+        self._is_shut = False  # the file is there and could not be opened: try again each time
         self._reading = Lock()
 
     @property
@@ -113,27 +115,38 @@ class FileCovers:
         return "file_old" if age > timedelta(days=self._source.stale_after_days) else None
 
     def _refresh(self) -> None:
-        """Read the file when it changed; whoever comes meanwhile takes what was read before."""
-        if not self._reading.acquire(blocking=not self._has_looked):
-            return
-        try:
-            stamp = _stamp_of(self._path)
-            if stamp is None or stamp != self._stamp or not self._has_looked:
-                self._read_again(stamp)
-            self._stamp, self._has_looked = stamp, True
-        finally:
+        """Read the file when it changed; a large one does not hold this answer, only the first."""
+        is_first = not self._has_looked
+        if not self._reading.acquire(blocking=is_first):
+            return  # another thread reads it: what was read before speaks meanwhile
+        stamp = _stamp_of(self._path)
+        if self._has_looked and stamp == self._stamp and not (self._is_shut and stamp):
             self._reading.release()
+            return
+        reader = Thread(target=self._read_again, args=(stamp,), daemon=True)
+        try:
+            reader.start()
+        except RuntimeError:  # the machine has no thread left: the next order tries again
+            self._reading.release()
+            return
+        reader.join(None if is_first else LONGEST_WAIT_SECONDS)
 
     def _read_again(self, stamp: _Stamp | None) -> None:
-        was_known = self._has_looked and stamp == self._stamp
+        self._is_shut = False
         try:
             self._content = self._parsed()
-        except (_Broken, OSError) as error:
-            self._content = replace(self._content, is_broken=True)
-            if not was_known:  # said once for each state of the file
-                reason = error.strerror if isinstance(error, OSError) else str(error)
+            self._report()
+        except (_Broken, OSError, MemoryError) as error:
+            self._is_shut = isinstance(error, OSError)
+            reason = str(error) if isinstance(error, _Broken) else type(error).__name__
+            if stamp != self._stamp or not self._content.is_broken:  # else it was said
                 log.error("cover_file_refused", path=str(self._path), reason=reason)
-            return
+            self._content = replace(self._content, is_broken=True)
+        finally:
+            self._stamp, self._has_looked = stamp, True
+            self._reading.release()
+
+    def _report(self) -> None:
         if rejects := self._content.rejects:
             first = [f"line {line}: {reason}" for line, reason in rejects[:3]]
             log.error("cover_rows_refused", path=str(self._path), rows=len(rejects), first=first)

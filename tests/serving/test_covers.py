@@ -28,7 +28,7 @@ from serving.covers import (
     provider_of,
     rules_from_environment,
 )
-from serving.covers.insurer import Timing
+from serving.covers.insurer import Insurer, InsurerError, Timing
 from serving.covers.said import found_among
 from serving.situation import _cover_in_force
 
@@ -396,6 +396,37 @@ def test_an_answer_never_waits_beyond_the_budget(insurer, covers_from, says):
     assert found.outage == "timeout"
 
 
+@pytest.fixture
+def question(insurer) -> Iterator[Insurer]:
+    """One that an order no longer waits for: it has to end by itself."""
+    source = HttpSource(kind="http", url=insurer.url, budget_ms=300, attempts=1)
+    asked = Insurer(source, KEY, "EUR")
+    yield asked
+    asked.close()
+
+
+def test_a_question_that_drips_ends_by_itself(insurer, question):
+    insurer.says = dripping
+    began = time.monotonic()
+    with pytest.raises(InsurerError, match="slow body"):
+        question.ask("C-17")
+    assert time.monotonic() - began < 1.0
+
+
+def test_a_body_without_a_length_is_cut_at_the_limit(insurer, question):
+    def endless(handler: _Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        for _ in range(2_000):
+            handler.wfile.write(b" " * 1_000)
+
+    insurer.says = endless
+    with pytest.raises(InsurerError, match="too large"):
+        question.ask("C-17")
+
+
 def test_orders_of_one_customer_share_one_question(insurer, covers_from):
     insurer.says = waiting(0.3)
     provider = covers_from()
@@ -669,6 +700,34 @@ def test_a_file_that_nobody_keeps_up_to_date_is_stale(path):
     assert not provider.cover("C-17", WRITTEN + timedelta(days=2)).is_stale
     late = provider.cover("C-17", WRITTEN + timedelta(days=2, seconds=1))
     assert (late.outage, late.cover.is_stale) == ("file_old", True)
+
+
+def test_a_large_new_file_does_not_hold_an_order(path, monkeypatch):
+    provider, release = file_covers(path), threading.Event()
+    provider.cover("C-17", AT)
+    parsed = provider._parsed
+    monkeypatch.setattr(provider, "_parsed", lambda: release.wait(5) and parsed())
+    write(path, csv_of(GOOD.replace("40000.00", "0")))
+    began = time.monotonic()
+    assert provider.cover("C-17", AT).cover.amount_cents == 40_000_00
+    assert time.monotonic() - began < 1.0
+    release.set()
+    with provider._reading:
+        assert provider.cover("C-17", AT).cover.is_refusal
+
+
+def test_a_file_that_cannot_be_opened_is_tried_again(path, monkeypatch):
+    provider = file_covers(path)
+    provider.cover("C-17", AT)
+
+    def denied() -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as forbidden:
+        forbidden.setattr(provider, "_parsed", denied)
+        write(path, csv_of(GOOD))
+        assert provider.cover("C-17", AT).outage == "file_unreadable"
+    assert not provider.cover("C-17", AT).is_stale
 
 
 def test_readers_never_see_half_a_file(path):
