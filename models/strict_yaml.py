@@ -1,0 +1,114 @@
+"""Strict YAML: a file read into a frozen pydantic model, faults named by file, line and key."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, NamedTuple, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def exact(number: float) -> Decimal:
+    """Return the decimal number that the float is written as: 0.1 is one tenth."""
+    return Decimal(str(number))
+
+
+def _as_written(number: object) -> object:
+    is_number = isinstance(number, int | float) and not isinstance(number, bool)
+    return Decimal(str(number)) if is_number else number
+
+
+Number = Annotated[Decimal, BeforeValidator(_as_written)]
+Rate = Annotated[Number, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of a file, read strictly: no unknown key, no conversion, no change afterwards."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Document(NamedTuple):
+    """A file's text, its name in messages, and the SHA-256 of its exact bytes."""
+
+    name: str
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the exact bytes, in hexadecimal: the identity of what the file says."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML where a key said twice is an error, not a silent choice of the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        keys: list[object] = []
+        for key, _ in node.value:
+            keys.append(self.construct_object(key, deep=True))
+            if keys.count(keys[-1]) > 1:
+                problem = f"key {key.value} is repeated"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def open_document(source: Path | str, kind: str, error: type[ValueError]) -> Document:
+    """Read a file, or take the text of one, called `kind` in messages.
+
+    Raises
+    ------
+    error
+        When the file cannot be read.
+    """
+    if isinstance(source, str):
+        return Document(kind, source.encode())
+    try:
+        return Document(str(source), source.read_bytes())
+    except OSError as fault:
+        raise error(f"{source}: cannot be read: {fault.strerror}") from fault
+
+
+def parse(document: Document, model: type[Model], error: type[ValueError]) -> Model:
+    """Check a document against its model.
+
+    Raises
+    ------
+    error
+        With one line for each fault: ``file.yaml:12: section.key: ...``.
+    """
+    name = document.name
+    try:
+        loader = _Loader(document.content)
+        root = loader.get_single_node()
+        return model.model_validate(loader.construct_document(root) if root else {})
+    except yaml.YAMLError as fault:
+        mark, problem = getattr(fault, "problem_mark", None), getattr(fault, "problem", fault)
+        raise error(f"{name}:{mark.line + 1 if mark else 1}: {problem}") from fault
+    except ValidationError as fault:
+        faults = [(one["loc"], one["msg"]) for one in fault.errors()]
+        lines = [f"{name}:{_line(root, at)}: {'.'.join(map(str, at))}: {msg}" for at, msg in faults]
+        raise error("\n".join(lines)) from fault
+
+
+def _line(node: yaml.Node | None, path: tuple[int | str, ...]) -> int:
+    """Return the line of the deepest key on the path that the file has, from 1.
+
+    A step that the file does not have, such as the tag of a union, is passed over.
+    """
+    line = 1
+    for key in path:
+        entries: dict[str, tuple[yaml.Node, yaml.Node]] = {}
+        if isinstance(node, yaml.MappingNode):
+            entries = {name.value: (name, value) for name, value in node.value}
+        elif isinstance(node, yaml.SequenceNode):
+            entries = {str(i): (item, item) for i, item in enumerate(node.value)}
+        if str(key) in entries:
+            start, node = entries[str(key)]
+            line = start.start_mark.line + 1
+    return line
