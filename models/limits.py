@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal, NamedTuple, get_args
 
-from models.policy_file import Fact, Importance, Policy, exact
+from models.policy_file import Fact, Importance, Policy
+from models.strict_yaml import exact
 
 
 class Order(NamedTuple):

@@ -27,7 +27,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from models.limits import Order, Risk, Situation
-from models.policy_file import SECURITIES, Kind, Policy, exact
+from models.policy_file import SECURITIES, Kind, Policy
+from models.strict_yaml import exact
 
 NOTHING, WHOLE = Decimal(0), Decimal(1)
 

@@ -7,28 +7,17 @@ models/policy.schema.json tells an editor what each value may be (:mod:`models.p
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
 
 from models.grades import GRADES
+from models.strict_yaml import Number, Rate, Section, fault_at, open_document, parse
 
 Security = Literal["retention_of_title", "bank_guarantee", "letter_of_credit"]
 Instrument = Literal[Security, "insured_sale", "factoring"]
@@ -88,26 +77,8 @@ class PolicyError(ValueError):
     """The policy cannot be used; each line of the message says file, line, key and fault."""
 
 
-def exact(number: float) -> Decimal:
-    """Return the decimal number that the float is written as: 0.1 is one tenth."""
-    return Decimal(str(number))
-
-
-def _as_written(number: object) -> object:
-    is_number = isinstance(number, int | float) and not isinstance(number, bool)
-    return Decimal(str(number)) if is_number else number
-
-
-Number = Annotated[Decimal, BeforeValidator(_as_written)]
-Rate = Annotated[Number, Field(ge=0, le=1)]
 Amount = Annotated[Number, Field(ge=0)]
 Days = Annotated[int, Field(gt=0)]
-
-
-class Section(BaseModel):
-    """A part of the policy file, read strictly; models/policy.yaml explains each key."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class LossGivenDefault(Section):
@@ -385,10 +356,10 @@ class Policy(Section):
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
         if 1 % self.deposit_step_rate:
-            raise _fault("deposit_step_rate")(f"must divide 1; got {self.deposit_step_rate}")
+            raise fault_at("deposit_step_rate")(f"must divide 1; got {self.deposit_step_rate}")
         ids = [rule.id for rule in self.blocking]
         if len(set(ids)) < len(ids):
-            raise _fault("blocking")(f"ids must be unique; got {ids}")
+            raise fault_at("blocking")(f"ids must be unique; got {ids}")
         return self
 
     @model_validator(mode="after")
@@ -401,36 +372,13 @@ class Policy(Section):
                 if self.acceptance_rate.of(kind) is None:
                     continue
                 low = getattr(self.lgd_rate, kind)
-                at = _fault("lgd_rate", kind)
+                at = fault_at("lgd_rate", kind)
                 if low is None:
                     raise at(f"is on offer (acceptance_rate.{kind}), and its loss is not said")
                 if low >= high:
                     raise at(f"loss must fall: {kind} ({low}) is not below {softer} ({high})")
                 softer, high = kind, low
         return self
-
-
-class _fault:  # noqa: N801 (reads as a call)
-    """Raise a fault of several keys at the line of one of them."""
-
-    def __init__(self, *at: str) -> None:
-        self._at = at
-
-    def __call__(self, message: str) -> PydanticCustomError:
-        return PydanticCustomError("inconsistent", "{said}", {"said": message, "at": self._at})
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML where a key said twice is an error, not a silent choice of the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
-        keys: list[object] = []
-        for key, _ in node.value:
-            keys.append(self.construct_object(key, deep=True))
-            if keys.count(keys[-1]) > 1:
-                problem = f"key {key.value} is repeated"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def load(source: Path | str) -> Policy:
@@ -446,42 +394,7 @@ def load(source: Path | str) -> Policy:
     PolicyError
         With one line for each fault: ``policy.yaml:12: acceptance_rate.cash: ...``.
     """
-    name = str(source) if isinstance(source, Path) else "policy"
-    try:
-        content = source.read_bytes() if isinstance(source, Path) else source.encode()
-    except OSError as error:
-        raise PolicyError(f"{name}: cannot be read: {error.strerror}") from error
-    try:
-        loader = _Loader(content)
-        root = loader.get_single_node()
-        policy = Policy.model_validate(loader.construct_document(root) if root else {})
-    except yaml.YAMLError as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
-        raise PolicyError(f"{name}:{mark.line + 1 if mark else 1}: {problem}") from error
-    except ValidationError as error:
-        faults = [(_place(fault), fault["msg"]) for fault in error.errors()]
-        lines = [f"{name}:{_line(root, at)}: {'.'.join(map(str, at))}: {msg}" for at, msg in faults]
-        raise PolicyError("\n".join(lines)) from error
-    policy._sha256 = hashlib.sha256(content).hexdigest()
+    document = open_document(source, "policy", PolicyError)
+    policy = parse(document, Policy, PolicyError)
+    policy._sha256 = document.sha256
     return policy
-
-
-def _place(fault: Any) -> tuple[int | str, ...]:
-    """Return the path of the key at fault."""
-    return (*fault["loc"], *fault.get("ctx", {}).get("at", ()))
-
-
-def _line(node: yaml.Node | None, path: tuple[int | str, ...]) -> int:
-    """Return the line of the deepest key on the path that the file has, from 1."""
-    line = 1
-    for key in path:
-        entries: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-        if isinstance(node, yaml.MappingNode):
-            entries = {name.value: (name, value) for name, value in node.value}
-        elif isinstance(node, yaml.SequenceNode):
-            entries = {str(i): (item, item) for i, item in enumerate(node.value)}
-        if str(key) not in entries:
-            break
-        start, node = entries[str(key)]
-        line = start.start_mark.line + 1
-    return line

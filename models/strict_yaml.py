@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -91,9 +93,24 @@ def parse(document: Document, model: type[Model], error: type[ValueError]) -> Mo
         mark, problem = getattr(fault, "problem_mark", None), getattr(fault, "problem", fault)
         raise error(f"{name}:{mark.line + 1 if mark else 1}: {problem}") from fault
     except ValidationError as fault:
-        faults = [(one["loc"], one["msg"]) for one in fault.errors()]
+        faults = [(_path(one), one["msg"]) for one in fault.errors()]
         lines = [f"{name}:{_line(root, at)}: {'.'.join(map(str, at))}: {msg}" for at, msg in faults]
         raise error("\n".join(lines)) from fault
+
+
+def fault_at(*path: str) -> Callable[[str], PydanticCustomError]:
+    """Make a fault that concerns several keys, told at the line of one of them.
+
+    A validator of the section above raises it: ``raise fault_at("lgd_rate")("must fall")``.
+    """
+    return lambda message: PydanticCustomError(
+        "inconsistent", "{said}", {"said": message, "path": path}
+    )
+
+
+def _path(fault: ErrorDetails) -> tuple[int | str, ...]:
+    """Return where a fault is, in keys from the root."""
+    return (*fault["loc"], *fault.get("ctx", {}).get("path", ()))
 
 
 def _line(node: yaml.Node | None, path: tuple[int | str, ...]) -> int:
