@@ -408,7 +408,7 @@ def test_an_answer_never_waits_beyond_the_budget(insurer, covers_from, says):
     provider = covers_from(budget_ms=200)
     began = time.monotonic()
     found = provider.cover("C-17", AT)
-    assert time.monotonic() - began < 0.6  # slack for a busy machine
+    assert time.monotonic() - began < 1.0  # slack for a busy machine
     assert found.outage == "timeout"
 
 
