@@ -124,8 +124,11 @@ def last_decision(covers: Iterable[Cover], as_of: date) -> Cover | None:
     return running or ended
 
 
-def _recency(cover: Cover) -> tuple[date, datetime, int, float]:
-    return (cover.known_on, cover.known_at, -cover.amount_cents, -cover.insured_rate)
+def _recency(cover: Cover) -> tuple[date, datetime, int, float, int, date]:
+    """Order decisions by when they were known, then from the most to the least generous."""
+    amount, rate = cover.amount_cents, cover.insured_rate
+    end = (cover.ends_on or date.max).toordinal()
+    return (cover.known_on, cover.known_at, -amount, -rate, -end, cover.starts_on)
 
 
 class Reason(NamedTuple):

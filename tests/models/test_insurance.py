@@ -232,7 +232,8 @@ def test_owing_more_never_insures_more_than_the_deductible_it_uses(
 ):
     low, high = sorted((one, other))
     milder, worse = (insured(cover, rate, owed, order, rules).insured_cents for owed in (low, high))
-    assert worse <= milder + rules.deductible_cents + max(0, -low)
+    a_cent = 1  # totals are rounded down
+    assert worse <= milder + rules.deductible_cents + max(0, -low) + a_cent
 
 
 @given(cents, rates, cents, cents, policies)

@@ -263,6 +263,22 @@ def test_whatever_is_not_the_contract_is_an_outage_and_never_a_cover(
     assert found.en.endswith("never confirmed before.")
 
 
+def test_the_example_of_the_contract_is_a_reply(insurer, covers_from):
+    page = (PATH.parents[1] / "docs" / "cover_provider.md").read_text("utf-8")
+    example = page.partition("```json\n")[2].partition("```")[0]
+    insurer.says = raw(example.encode())
+    provider = covers_from()
+    assert provider.cover("C-17", AT).cover.is_refusal
+    before = provider.cover("C-17", datetime(2026, 11, 19, tzinfo=UTC)).cover
+    assert (before.amount_cents, before.insured_rate) == (40_000_00, 0.9)
+
+
+def test_every_setting_is_documented():
+    page = (PATH.parents[1] / "docs" / "cover_provider.md").read_text("utf-8")
+    settings = {*HttpSource.model_fields, *FileSource.model_fields} - {"largest_file_bytes"}
+    assert [name for name in sorted(settings) if name not in page] == []
+
+
 def test_unknown_fields_are_passed_over_for_some_will_come(insurer, covers_from):
     insurer.says = lambda handler: handler.grant(covers=[{**GRANTED, "grade": 3}], next=None)
     assert covers_from().cover("C-17", AT).cover is not None
@@ -392,7 +408,7 @@ def test_an_answer_never_waits_beyond_the_budget(insurer, covers_from, says):
     provider = covers_from(budget_ms=200)
     began = time.monotonic()
     found = provider.cover("C-17", AT)
-    assert time.monotonic() - began < 0.6  # slack for a busy machine
+    assert time.monotonic() - began < 1.0  # slack for a busy machine
     assert found.outage == "timeout"
 
 
