@@ -166,7 +166,8 @@ class Assessor:
         peers = self._store.peers(sequence)
         history = build_history(facts, ledger.observed_from, peers)
         standing = current(facts)  # as thought of now; the features know what was thought before
-        books = history if standing is facts else build_history(standing, ledger.observed_from)
+        one_view = history.views.are_single
+        books = history if one_view else build_history(standing, ledger.observed_from)
         asked = order or _usual_order(books, as_of, speaking.policy)
         spine = _planned(history, customer_id, asked, as_of)
         row = build(history, spine)[0]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from docs.ledger_page import PAGE, page
 from features.ledger import TABLES, Known, LedgerError, check, empty_table
 from tests.features.ledgers import raw_tables, read_tables
 
@@ -434,3 +435,7 @@ def test_a_checked_ledger_checks_again_without_a_change(tables):
     assert rejects.empty
     for name in TABLES:
         pd.testing.assert_frame_equal(again[name], ledger[name])
+
+
+def test_the_page_of_the_ledger_is_the_contract():
+    assert PAGE.read_text("utf-8") == page(), "run `make docs`"

@@ -7,6 +7,7 @@ from features import history
 from features.build import build, customer_spine, feature_names, invoice_spine
 from features.history import FOREVER, MICROSECONDS_A_DAY, facts_of
 from features.versions import ALWAYS
+from tests.features import ledgers
 from tests.features.ledgers import day, ledger_of, read_tables
 
 TWO_CUSTOMERS = """
@@ -110,3 +111,22 @@ def test_an_invoice_is_described_as_it_was_first_known_whatever_was_corrected_si
 
 def test_without_corrections_nothing_is_repeated(facts):
     assert history.build(facts).views.are_single
+
+
+def test_an_order_that_is_closed_and_a_change_corrected_repeat_nothing(ledger):
+    """
+    due_on     | settled_on | amount
+    2024-03-31 | 2024-03-31 | 1000
+
+    order_id | accepted_on | amount | deposit | closed_on  | recorded_at
+    O1       | 2024-01-10  | 700    | 0       |            | 2024-01-10
+    O1'      | 2024-01-10  | 700    | 0       | 2024-02-01 | 2024-02-01
+
+    change_id | changed_on | kind  | value | recorded_at
+    M1        | 2024-01-10 | group | Morel | 2024-01-10
+    M1'       | 2024-01-10 | group | Autre | 2024-03-01
+    """
+    known = history.build(ledgers.corrected(facts_of(ledger)))
+    assert known.views.are_single
+    assert known.orders.cents.size == 2
+    assert known.invoices.due_on.size == 1

@@ -1,6 +1,8 @@
 """What is known of a customer at a date, with the arithmetic left visible; batch and one agree."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from features import history
 from features.history import FOREVER, MICROSECONDS_A_DAY, NEVER, Facts, facts_of
 from features.ledger import SETTLEMENT_KINDS, check
+from features.store import Source, Store, sqlite_url
 from features.versions import current
 from models.exposure import Exposure, exposure, exposures
 from models.position import Cover, Position, position, positions
@@ -255,6 +258,21 @@ def test_the_compiled_position_agrees_with_the_slow_reading(moment, corrections)
             facts, customer, as_of
         )
         assert found.yearly_purchases_cents == slow_purchases(facts, customer, as_of)
+
+
+@given(raw_tables(), st.integers(0, 500))
+@settings(max_examples=8)
+def test_what_the_service_reads_gives_the_position_of_the_batch(tables, later):
+    """The service reads one customer as known at an instant; a backtest reads all, and a date."""
+    store = Store(sqlite_url(Path(tempfile.mkdtemp()) / "facts.db"), "EUR")
+    store.append(ledger_of(tables), Source(()))
+    as_of = START + later
+    everything = history.build(store.read(versions=True))
+    for code, customer in enumerate(everything.customers):
+        facts = store.snapshot(customer, as_of * MICROSECONDS_A_DAY).facts
+        alone = history.build(facts, everything.observed_from)
+        if alone.customers.size:
+            assert position(alone, 0, as_of) == position(everything, code, as_of)
 
 
 def versions(facts: Facts, name: str, customer: str, as_of: int) -> pd.DataFrame:
