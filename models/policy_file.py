@@ -6,23 +6,22 @@
 
 from __future__ import annotations
 
-import hashlib
 from decimal import Decimal
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
-    ValidationError,
     model_validator,
 )
+
+from models.strict_yaml import read
 
 Kind = Literal["open", "deposit", "reduced_limit", "cash", "refuse"]  # softest first
 Action = Literal[Kind, "review"]
@@ -209,19 +208,6 @@ class Policy(Section):
         return self
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML where a key said twice is an error, not a silent choice of the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
-        keys: list[object] = []
-        for key, _ in node.value:
-            keys.append(self.construct_object(key, deep=True))
-            if keys.count(keys[-1]) > 1:
-                problem = f"key {key.value} is repeated"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def load(source: Path | str) -> Policy:
     """Read and check a policy.
 
@@ -235,37 +221,6 @@ def load(source: Path | str) -> Policy:
     PolicyError
         With one line for each fault: ``policy.yaml:12: acceptance_rate.cash: ...``.
     """
-    name = str(source) if isinstance(source, Path) else "policy"
-    try:
-        content = source.read_bytes() if isinstance(source, Path) else source.encode()
-    except OSError as error:
-        raise PolicyError(f"{name}: cannot be read: {error.strerror}") from error
-    try:
-        loader = _Loader(content)
-        root = loader.get_single_node()
-        policy = Policy.model_validate(loader.construct_document(root) if root else {})
-    except yaml.YAMLError as error:
-        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", error)
-        raise PolicyError(f"{name}:{mark.line + 1 if mark else 1}: {problem}") from error
-    except ValidationError as error:
-        faults = [(fault["loc"], fault["msg"]) for fault in error.errors()]
-        lines = [f"{name}:{_line(root, at)}: {'.'.join(map(str, at))}: {msg}" for at, msg in faults]
-        raise PolicyError("\n".join(lines)) from error
-    policy._sha256 = hashlib.sha256(content).hexdigest()
+    policy, policy_sha256 = read(source, Policy, PolicyError, "policy")
+    policy._sha256 = policy_sha256
     return policy
-
-
-def _line(node: yaml.Node | None, path: tuple[int | str, ...]) -> int:
-    """Return the line of the deepest key on the path that the file has, from 1."""
-    line = 1
-    for key in path:
-        entries: dict[str, tuple[yaml.Node, yaml.Node]] = {}
-        if isinstance(node, yaml.MappingNode):
-            entries = {name.value: (name, value) for name, value in node.value}
-        elif isinstance(node, yaml.SequenceNode):
-            entries = {str(i): (item, item) for i, item in enumerate(node.value)}
-        if str(key) not in entries:
-            break
-        start, node = entries[str(key)]
-        line = start.start_mark.line + 1
-    return line
