@@ -32,6 +32,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 import typer
 from rich.table import Column, Table
 
+from commands.portfolio import portfolio
 from commands.shared import (
     POLICY,
     ROOT,
@@ -80,6 +81,7 @@ app = typer.Typer(
 )
 features_app = typer.Typer(help="Describe customers and invoices in bulk.", no_args_is_help=True)
 app.add_typer(features_app, name="features")
+app.command()(portfolio)
 
 
 Mapping = Annotated[

@@ -109,7 +109,9 @@ def payment_index(days_beyond_terms: ArrayLike) -> Floats:
     >>> payment_index([-30, 0, 15, 30, 60, 120]).tolist()
     [100.0, 80.0, 70.0, 50.0, 40.0, 20.0]
     """
-    return np.interp(np.asarray(days_beyond_terms, np.float64), INDEX_DAYS, INDEX_VALUES)
+    days = np.asarray(days_beyond_terms, np.float64)
+    index: Floats = np.interp(days, INDEX_DAYS, INDEX_VALUES)
+    return index
 
 
 def days_of_index(index: ArrayLike) -> Floats:
@@ -118,7 +120,9 @@ def days_of_index(index: ArrayLike) -> Floats:
     >>> days_of_index([100, 80, 70, 50, 40, 20]).tolist()
     [-30.0, 0.0, 15.0, 30.0, 60.0, 120.0]
     """
-    return np.interp(np.asarray(index, np.float64), INDEX_VALUES[::-1], INDEX_DAYS[::-1])
+    values = np.asarray(index, np.float64)
+    days: Floats = np.interp(values, INDEX_VALUES[::-1], INDEX_DAYS[::-1])
+    return days
 
 
 def weighted_mean(values: ArrayLike, cents: Cents) -> float:

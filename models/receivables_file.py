@@ -180,5 +180,6 @@ def load(source: Path | str = PATH) -> Parameters:
     ReceivablesError
         With one line for each fault: ``receivables.yaml:12: provision.lgd_rate: ...``.
     """
-    parameters, parameters._sha256 = read(source, Parameters, ReceivablesError, "receivables")
+    parameters, sha256 = read(source, Parameters, ReceivablesError, "receivables")
+    parameters._sha256 = sha256
     return parameters
