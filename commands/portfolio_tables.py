@@ -88,7 +88,8 @@ def by_measure(report: Report) -> Section:
         (
             "exposure (encours)",
             money(int(m.owed_by_customer.sum())),
-            "open less unapplied, customer by customer; a customer in credit counts 0",
+            "open less unapplied, customer by customer; not netted: customers in credit, "
+            f"{money(int(report.portfolio.credit_cents.sum()))}",
         ),
         ("disputed (litiges)", money(m.disputed_cents), "open invoices under an open dispute"),
         None,
@@ -217,7 +218,8 @@ def by_rate(report: Report) -> Section:
     """Show the provision matrix: probabilities of default by group and age, on both bases."""
     names = bucket_names((*report.how.provision.ageing_days, report.how.provision.default_days))
     by = {"none": "all customers"}.get(report.groups.by, report.groups.by)
-    title = f"Provision matrix (matrice de provisions): roll rate | model, by age and {by}"
+    bases = "roll rate" if report.model is None else "roll rate | model"
+    title = f"Provision matrix (matrice de provisions): {bases}, by age and {by}"
     table = _table(title, by, *names)
     cells = {(cell.group, cell.bucket): cell for cell in _cells(report)}
     for place, name in enumerate(report.groups.names):
