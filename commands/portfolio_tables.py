@@ -240,6 +240,10 @@ def by_rate(report: Report) -> Section:
             f"Model: {report.model}, default within the days left to the due date + "
             f"{how.horizon_days}; weighted by what is at risk."
         )
+        lines.append(
+            "The roll rate follows the invoice and the model the customer, who defaults by a share "
+            "of what it owes: of a single invoice long overdue the roll rate knows more."
+        )
     if report.groups.by == "grade":
         lines.append("Past invoices are grouped by the grade of the day they fell due.")
     return Section(table, lines)
@@ -332,7 +336,7 @@ def by_lateness(report: Report) -> Section:
     in_euros = report.currency == "EUR"
     table = _table(
         f"Late payment (pénalités de retard), {report.currency}", "invoices", "late", "interest",
-        "indemnity 40 €" if how.indemnity == 40 else f"indemnity {how.indemnity} €",
+        f"indemnity {money(how.indemnity_cents)} €",
     )  # fmt: skip
     is_open = report.portfolio.open_cents > 0
     everything = np.ones(is_open.size, bool)

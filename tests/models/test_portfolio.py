@@ -175,6 +175,7 @@ def test_a_ledger_without_invoices_measures_nothing_and_fails_at_nothing():
 
 
 @given(moments())
+@settings(max_examples=40)
 def test_what_is_owed_less_credit_is_the_exposure_of_an_assessment(moment):
     tables, as_of = moment
     facts = facts_of(ledger_of(tables))
@@ -191,6 +192,7 @@ def test_what_is_owed_less_credit_is_the_exposure_of_an_assessment(moment):
 
 
 @given(moments())
+@settings(max_examples=60)
 def test_every_table_adds_up_to_the_cent(moment):
     tables, as_of = moment
     seen = portfolio_at(history.build(facts_of(ledger_of(tables))), as_of)
@@ -236,7 +238,7 @@ def figures(seen: Portfolio) -> tuple:
 
 
 @given(moments())
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_nothing_known_later_changes_a_figure(moment):
     tables, as_of = moment
     facts = facts_of(ledger_of(tables))
