@@ -33,6 +33,7 @@ import typer
 from rich.table import Column, Table
 
 from commands import policy
+from commands.portfolio import portfolio
 from commands.shared import (
     POLICY,
     ROOT,
@@ -82,6 +83,7 @@ app = typer.Typer(
 features_app = typer.Typer(help="Describe customers and invoices in bulk.", no_args_is_help=True)
 app.add_typer(features_app, name="features")
 app.add_typer(policy.app, name="policy")
+app.command()(portfolio)
 
 
 Mapping = Annotated[

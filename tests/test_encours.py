@@ -130,7 +130,7 @@ def put_aside(home: Path, number: int = 1) -> list[dict[str, str]]:
 def test_help_lists_each_command(run):
     ran = run("--help")
     assert ran.code == 0
-    desk = {"train", "promote", "rollback", "shadow", "ui"}
+    desk = {"train", "promote", "rollback", "shadow", "ui", "portfolio"}
     assert set(COMMANDS) == desk | {"import", "simulate", "serve", "assess", "run"}
     for command in COMMANDS:
         assert re.search(rf"^│ {command} +\w", ran.out, re.MULTILINE), command
