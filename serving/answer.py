@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from typing import Any
 
@@ -14,10 +14,12 @@ from features.history import Facts
 from models import depth, grades
 from models.bands import LATE_AFTER_DAYS, VERY_LATE_AFTER_DAYS
 from models.bundle import Champions
+from models.insurance import InsuranceRules
 from models.limits import Limit
-from models.policy import Decision, Option, Order, Situation
-from models.position import Cover
+from models.policy import Decision, Option, Order
 from serving.audit import Entry
+from serving.covers import Found
+from serving.situation import Seen
 from serving.speaking import Views
 
 
@@ -28,11 +30,11 @@ def compose(
     currency: str,
     facts: Facts,
     order: Order,
-    situation: Situation,
-    cover: Cover,
+    seen: Seen,
     views: Views,
     decision: Decision,
     champions: Champions,
+    rules: InsuranceRules,
     *,
     assumed: bool,
 ) -> dict[str, Any]:
@@ -50,23 +52,44 @@ def compose(
             "paid": money(order.paid_cents),
             "assumed": assumed,
         },
-        "exposure": money(situation.exposure_cents),
+        "exposure": _exposure_shown(seen),
         **_views_shown(views, as_of + order.terms_days),
         **_decision_shown(decision, as_of),
-        "insurance": {
-            "covered": money(cover.amount_cents),
-            "insured_rate": cover.insured_rate,
-            "valid_to": None if cover.ends_on is None else iso(cover.ends_on),
-            "stale": False,
-        },
+        "insurance": _insurance_shown(seen, order, views, as_of, rules),
         "versions": {
             "late": _identity(champions.late),
             "default": _identity(champions.default),
             "policy": _identity(champions.policy),
+            "insurance": _identity(rules.sha256),
             "grades": grades.SCALE,
             "code": installed("encours"),
         },
     }
+
+
+def cover_evidence(found: Found | None) -> dict[str, Any] | None:
+    """Keep what the insurer said, whoever gave it: a replay cannot ask again."""
+    if found is None:
+        return None
+    cover = found.cover
+    return {
+        "outage": found.outage,
+        "checked_at": _instant(found.checked_at),
+        "cover": None
+        if cover is None
+        else {
+            "amount_cents": cover.amount_cents,
+            "insured_rate": cover.insured_rate,
+            "starts_on": str(cover.starts_on),
+            "ends_on": None if cover.ends_on is None else str(cover.ends_on),
+            "source": cover.source,
+            "known_at": _instant(cover.known_at),
+        },
+    }
+
+
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def with_its_place(entry: Entry) -> bytes:
@@ -97,6 +120,59 @@ def iso(day: int) -> str:
     '2020-01-01'
     """
     return str(np.datetime64(day, "D"))
+
+
+def _exposure_shown(seen: Seen) -> dict[str, str]:
+    known = seen.exposure
+    return {
+        "total": money(known.cents),
+        "invoices": money(known.invoices_cents),
+        "unapplied": money(known.unapplied_cents),
+        "orders": money(known.orders_cents),
+        "disputed": money(known.disputed_cents),
+        "overdue": money(known.overdue_cents),
+        "rest_of_group": money(seen.rest.exposure_cents),
+    }
+
+
+def _insurance_shown(
+    seen: Seen, order: Order, views: Views, as_of: int, rules: InsuranceRules
+) -> dict[str, Any]:
+    found, part = seen.found, seen.cover
+    cover = seen.cover_in_force(as_of)
+    ends_on = None if cover is None else cover.ends_on
+    yearly = None if views.default is None else views.default[grades.HORIZON_DAYS]
+    flagged = seen.disagreement(yearly, order, as_of, rules)
+    return {
+        "covered": money(0 if cover is None else cover.amount_cents),
+        "insured_rate": 0.0 if cover is None else cover.insured_rate,
+        "valid_to": None if ends_on is None else str(ends_on),
+        "insured": money(part.insured_cents),
+        "uninsured": money(part.uninsured_cents),
+        "reasons": [
+            {"id": reason.id, "amount": money(reason.cents), "fr": reason.fr, "en": reason.en}
+            for reason in part.reasons
+        ],
+        "deadlines": [
+            {
+                "invoice_id": one.invoice_id,
+                "kind": one.kind,
+                "due_on": str(one.due_on),
+                "days_left": one.days_left,
+                "open": money(one.open_cents),
+                "is_disputed": one.is_disputed,
+                "fr": one.fr,
+                "en": one.en,
+            }
+            for one in seen.deadlines
+        ],
+        "disagreement": None
+        if flagged is None
+        else {"kind": flagged.kind, "fr": flagged.fr, "en": flagged.en},
+        "stale": part.is_stale,
+        "stale_fr": None if found is None else found.fr,
+        "stale_en": None if found is None else found.en,
+    }
 
 
 def _customer(facts: Facts) -> dict[str, Any]:

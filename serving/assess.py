@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from threading import Lock
+from typing import NoReturn
 
 import numpy as np
 import structlog
@@ -27,12 +28,15 @@ from features.ledger import LedgerError
 from features.store import Store
 from features.versions import current
 from models.bundle import BundleError
+from models.insurance_file import InsuranceError, LedgerSource
+from models.insurance_file import load as rules_of_insurer
 from models.policy import Order, Policy, PolicyError, decide
 from models.workspace import Workspace
 from serving import shadow
-from serving.answer import compose, to_bytes, with_its_place
+from serving.answer import compose, cover_evidence, to_bytes, with_its_place
 from serving.audit import Record
-from serving.situation import describe, is_in_default
+from serving.covers import provider_of, rules_from_environment
+from serving.situation import Group, Insurer, describe, is_in_default
 from serving.speaking import Speaking, consult
 
 SCHEMA_VERSION = 1
@@ -89,13 +93,20 @@ class Assessor:
         Where champions, bundles and policies stand.
     clock : callable
         Gives the present instant, UTC.
+    insurer : Insurer, optional
+        By default the one whose policy comes with encours, its covers those of the ledger.
     """
 
     def __init__(
-        self, store: Store, record: Record, workspace: Workspace, clock: Callable[[], datetime]
+        self,
+        store: Store,
+        record: Record,
+        workspace: Workspace,
+        clock: Callable[[], datetime],
+        insurer: Insurer | None = None,
     ) -> None:
         self._store, self._record, self._workspace = store, record, workspace
-        self._clock = clock
+        self._clock, self._insurer = clock, insurer or Insurer(rules_of_insurer())
         self._ledger = store.ledger
         self._speaking: Speaking | None = None
         self._stamp: tuple[int, int] | None = None
@@ -173,8 +184,16 @@ class Assessor:
         row = build(history, spine)[0]
         in_default = is_in_default(books, speaking.policy, as_of)
         views = consult(speaking, row, asked, self._ledger.currency, in_default=in_default)
-        situation, cover = describe(books, as_of)
-        decision = decide(asked, situation, views.risk, speaking.policy)
+        seen = describe(
+            books,
+            standing,
+            asked,
+            as_of,
+            now,
+            self._insurer,
+            Group(self._store, _microseconds(now)),
+        )
+        decision = decide(asked, seen.situation, views.risk, speaking.policy)
         answer = compose(
             str(uuid7()),
             as_of,
@@ -182,11 +201,11 @@ class Assessor:
             self._ledger.currency,
             standing,
             asked,
-            situation,
-            cover,
+            seen,
             views,
             decision,
             speaking.champions,
+            self._insurer.rules,
             assumed=order is None,
         )
         evidence = {
@@ -195,6 +214,7 @@ class Assessor:
             "known_at_microseconds": _microseconds(now),
             "observed_from": ledger.observed_from,
             "features": [value.hex() for value in row.tolist()],
+            "cover": cover_evidence(seen.found),
             "shadow": shadow.score(speaking, row, views),
         }
         body = to_bytes({"schema": SCHEMA_VERSION, "answer": answer, "evidence": evidence})
@@ -260,9 +280,29 @@ def _open_assessor() -> Assessor:
         if not workspace.has_facts():  # opening it would make it
             raise LedgerError("there is no ledger here yet: run `encours import` first")
         store = Store(workspace.facts_url)
-    except (LedgerError, OSError, ValueError) as error:
+        insurer = insurer_from_environment(store.ledger.currency)
+    except (LedgerError, InsuranceError, OSError, ValueError) as error:
         raise NotReady(str(error)) from error
-    return Assessor(store, Record(workspace.record_url), workspace, clock)
+    return Assessor(store, Record(workspace.record_url), workspace, clock, insurer)
+
+
+def insurer_from_environment(currency: str) -> Insurer:
+    """Give the insurer of ``ENCOURS_INSURANCE``, else the one that comes with encours.
+
+    Raises
+    ------
+    InsuranceError, CoverSettingsError
+        If the file cannot be used, or the API key is missing.
+    """
+    rules = rules_from_environment()
+    if isinstance(rules.provider, LedgerSource):
+        return Insurer(rules)
+    return Insurer(rules, provider_of(rules, currency, _no_ledger))
+
+
+def _no_ledger(customer_id: str, at: datetime) -> NoReturn:
+    """Stand for the ledger, whose covers come with the customer's facts."""
+    raise AssertionError("the ledger's covers are not asked for")
 
 
 def _usual_order(history: History, as_of: int, policy: Policy) -> Order:

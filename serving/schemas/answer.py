@@ -250,13 +250,74 @@ class Option(Told):
     chosen: bool
 
 
-class Insurance(Told):
-    """The credit insurer's cover in force."""
+class Uncovered(Told):
+    """Why a part of the order is not insured."""
 
-    covered: Money
+    id: str
+    amount: Annotated[
+        Money, Field(description="Left uninsured by it; the parts add up. 0.00: only worth saying.")
+    ]
+    fr: French
+    en: English
+
+
+class Deadline(Told):
+    """What the insurer's policy asks for about an overdue invoice, and until when."""
+
+    invoice_id: str
+    kind: Literal["stop_of_deliveries", "threatened_loss_notification"]
+    due_on: Annotated[Day, Field(description="Last day to do it.")]
+    days_left: Annotated[int, Field(description="0 on the last day, negative when missed.")]
+    open: Annotated[Money, Field(description="What is unpaid of the invoice.")]
+    is_disputed: bool
+    fr: French
+    en: English
+
+
+class Disagreement(Told):
+    """Our probability of default and the insurer's decision contradict each other."""
+
+    kind: Literal["insurer_refuses_low_risk", "insurer_covers_high_risk"]
+    fr: French
+    en: English
+
+
+class Insurance(Told):
+    """The credit insurer's decision, and what it covers of this order."""
+
+    covered: Annotated[
+        Money, Field(description="By the decision in force; 0.00 when there is none.")
+    ]
     insured_rate: Annotated[Rate, Field(description="Share of the covered exposure it pays.")]
     valid_to: Day | None
-    stale: bool
+    insured: Annotated[Money, Field(description="Of this order, what the insurer would pay.")]
+    uninsured: Annotated[Money, Field(description="Of this order, what it would not.")]
+    reasons: Annotated[list[Uncovered], Field(description="Why the uninsured part is.")]
+    deadlines: Annotated[list[Deadline], Field(description="Most urgent first, disputed last.")]
+    disagreement: Disagreement | None
+    stale: Annotated[bool, Field(description="The insurer could not confirm it now.")]
+    stale_fr: Annotated[str | None, Field(description="In French: why, and since when.")]
+    stale_en: Annotated[str | None, Field(description="In English: why, and since when.")]
+
+
+class Exposure(Told):
+    """What the customer owes and has ordered, without this order, part by part."""
+
+    total: Annotated[Money, Field(description="invoices − unapplied + orders.")]
+    invoices: Annotated[
+        Money, Field(description="Unpaid, less payments and credit notes that name them.")
+    ]
+    unapplied: Annotated[
+        Money, Field(description="Cash and credit notes that no invoice has used yet.")
+    ]
+    orders: Annotated[
+        Money, Field(description="Accepted and not invoiced yet, less deposits received on them.")
+    ]
+    disputed: Annotated[Money, Field(description="Of the invoices, under an open dispute.")]
+    overdue: Annotated[Money, Field(description="Of the invoices, past due and undisputed.")]
+    rest_of_group: Annotated[
+        Money, Field(description="What the other companies of its group owe; not in total.")
+    ]
 
 
 class Versions(Told):
@@ -265,6 +326,7 @@ class Versions(Told):
     late: Hash | None
     default: Hash | None
     policy: Hash
+    insurance: Annotated[Hash, Field(description="The insurer's policy.")]
     grades: Annotated[str, Field(description="Name of the master scale.")]
     code: str
 
@@ -295,7 +357,7 @@ class Assessment(Told):
     currency: Annotated[str, Field(description="ISO 4217, of all money in the answer.")]
     customer: Customer
     order: OrderSeen
-    exposure: Annotated[Money, Field(description="What the customer owes, without this order.")]
+    exposure: Exposure
     late: LateCurve | None
     late_bands: LateBands | None
     paid_on: PaidOn | None

@@ -62,7 +62,15 @@ ASSESSMENT_EXAMPLE: dict[str, Any] = {
         "paid": "0.00",
         "assumed": False,
     },
-    "exposure": "12000.00",
+    "exposure": {
+        "total": "12000.00",
+        "invoices": "12000.00",
+        "unapplied": "0.00",
+        "orders": "0.00",
+        "disputed": "0.00",
+        "overdue": "4000.00",
+        "rest_of_group": "0.00",
+    },
     "late": {"0": 0.46, "5": 0.31, "15": 0.17, "30": 0.09, "60": 0.05},
     "late_bands": {
         "late_after_days": 0,
@@ -159,12 +167,44 @@ ASSESSMENT_EXAMPLE: dict[str, Any] = {
         _option("open", "20000.00", 1.0, "469.99", "108.33", "221.68"),
         _option("refuse", "0.00", 0.0, "0.00", "0.00", "0.00"),
     ],
-    "insurance": {"covered": "0.00", "insured_rate": 0.9, "valid_to": None, "stale": False},
+    "insurance": {
+        "covered": "0.00",
+        "insured_rate": 0.0,
+        "valid_to": None,
+        "insured": "0.00",
+        "uninsured": "20000.00",
+        "reasons": [
+            {
+                "id": "no_cover",
+                "amount": "20000.00",
+                "fr": "aucun agrément de l’assureur",
+                "en": "the insurer gave no cover",
+            }
+        ],
+        "deadlines": [
+            {
+                "invoice_id": "F-2025-118",
+                "kind": "stop_of_deliveries",
+                "due_on": "2025-04-29",
+                "days_left": 48,
+                "open": "4000.00",
+                "is_disputed": False,
+                "fr": "F-2025-118 : dernier jour pour livrer ce client, au plus tard le "
+                "29/04/2025 (reste 48 jours)",
+                "en": "F-2025-118: last day to deliver, by 2025-04-29 at the latest (48 days left)",
+            }
+        ],
+        "disagreement": None,
+        "stale": False,
+        "stale_fr": None,
+        "stale_en": None,
+    },
     "rules": [],
     "versions": {
         "late": f"sha256:{'1f' * 32}",
         "default": f"sha256:{'2e' * 32}",
         "policy": f"sha256:{'3d' * 32}",
+        "insurance": f"sha256:{'4c' * 32}",
         "grades": "encours-1",
         "code": "0.1.0",
     },

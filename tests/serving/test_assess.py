@@ -211,7 +211,7 @@ def test_an_order_is_described_as_an_invoice_issued_on_its_as_of_would_be(traine
 def test_the_probability_that_is_explained_is_the_one_that_prices_credit(said):
     priced = 0
     for one in said:
-        uncovered = one["insurance"]["covered"] == "0.00" and Decimal(one["exposure"]) >= 0
+        uncovered = one["insurance"]["covered"] == "0.00" and Decimal(one["exposure"]["total"]) >= 0
         if one["explanation"]["curve"] == "default" and uncovered:
             for option in one["options"]:
                 if option["kind"] in ("open", "deposit", "reduced_limit"):
@@ -355,7 +355,7 @@ def test_a_post_dated_invoice_is_not_usual_yet(assessor):
     """
     answer = told(assessor.assess("A", None))
     assert (answer["order"]["amount"], answer["order"]["terms_days"]) == ("100.00", 31)
-    assert answer["exposure"] == "100.00"
+    assert answer["exposure"]["total"] == "100.00"
 
 
 def test_a_customer_without_invoices_needs_an_order(assessor):
@@ -367,7 +367,7 @@ def test_a_customer_without_invoices_needs_an_order(assessor):
         assessor.assess("A", None)
     answer = told(assessor.assess("A", ORDER))
     assert answer["customer"]["name"] == "Atelier Morel"
-    assert answer["exposure"] == "0.00"
+    assert answer["exposure"]["total"] == "0.00"
     assert answer["recommendation"]["action"] == "review"
 
 
@@ -588,7 +588,7 @@ def test_exposure_is_what_is_open_less_money_not_used_yet(blank, clock, settleme
     add(blank, "invoice | issued_on | due_on | amount\nF-1 | 2025-05-01 | 2025-06-01 | 1000")
     if settlements:
         add(blank, f"invoice | settled_on | kind | amount\n{settlements}")
-    assert told(assessor_of(blank, clock).assess("A", ORDER))["exposure"] == exposure
+    assert told(assessor_of(blank, clock).assess("A", ORDER))["exposure"]["total"] == exposure
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 import structlog
 
-from features.history import NEVER
+from features.history import NEVER, build, facts_of
 from models.insurance import load
 from models.insurance_file import PATH, FileSource, HttpSource
+from models.position import position
 from serving.covers import (
     CoverSettingsError,
     FileCovers,
@@ -30,7 +31,7 @@ from serving.covers import (
 )
 from serving.covers.insurer import Insurer, InsurerError, Timing
 from serving.covers.said import found_among
-from serving.situation import _cover_in_force
+from tests.features.ledgers import ledger_of, read_tables
 
 RULES = load()
 AT = datetime(2026, 11, 25, 9, 0, tzinfo=UTC)
@@ -801,20 +802,20 @@ def test_the_ledgers_own_table_is_a_provider():
     assert LedgerCovers(lambda customer_id, at: rows()).cover("C-17", AT) is None
 
 
-def test_the_ledger_says_the_same_as_the_situation_of_a_customer():
+def test_the_ledger_says_the_same_as_the_position_of_a_customer():
     rng = np.random.default_rng(5)
     days = np.datetime64("2026-11-25") + rng.integers(-4, 4, (300, 6))
     for starts, recorded, ends in zip(days[:100], days[100:200], days[200:], strict=True):
-        table = rows(
-            *(
-                (100 * i, 0.9, str(s), str(max(s, e)) if i % 2 else None, f"{r}T{i:02d}:00")
-                for i, (s, r, e) in enumerate(zip(starts, recorded, ends, strict=True))
-            )
-        )
-        found = found_among(covers_of(table), AT, AT)
-        then = _cover_in_force(table, int(np.datetime64("2026-11-26").astype(int)))
+        lines = [
+            f"{i} | {s} | {max(s, e) if i % 2 else ''} | {i} | 0.9 | {r}T{i:02d}:00"
+            for i, (s, r, e) in enumerate(zip(starts, recorded, ends, strict=True))
+        ]
+        columns = "cover_id | starts_on | ends_on | amount | insured_rate | recorded_at"
+        facts = facts_of(ledger_of(read_tables("\n".join([columns, *lines]))))
+        found = found_among(covers_of(facts["insurance_covers"]), AT, AT)
+        known = position(build(facts), 0, int(np.datetime64("2026-11-26").astype(int))).cover
         running = found is not None and not found.cover.has_ended(AT.date())
-        assert then.amount_cents == (found.cover.amount_cents if running else 0)
+        assert known.amount_cents == (found.cover.amount_cents if running else 0)
 
 
 # Which one.
