@@ -12,6 +12,7 @@ from models.options import offers, price
 from models.policy import Order, Risk, Situation, decide, expected_loss, load
 from models.policy_file import Kind
 from tests.models.policies import (
+    FILE,
     LESS,
     NO_DEPOSIT,
     POLICY,
@@ -71,6 +72,46 @@ def test_the_worked_order_is_accepted_with_a_deposit_of_30_percent():
     )
     assert (decision.rules, decision.requires_human) == ((), False)
     assert by_hand(0.70, 0.85) == pytest.approx(335.90, abs=0.005)
+
+
+def test_the_order_that_the_documentation_walks_through_is_this_one():
+    """Each row of the table, to the cent, whatever its multiplications."""
+    page = (FILE.parents[1] / "docs" / "decisions.md").read_text("utf-8")
+    table = page.partition("## One order by hand")[2].partition("\n\nThe deposit is")[0]
+    told = {}
+    for line in table.splitlines():
+        cells = [cell.strip(" *") for cell in line.strip("|").split("|")]
+        if len(cells) == 7 and cells[6].count(".") and cells[0] in NAMES:
+            told[NAMES[cells[0]]] = [
+                cell.split()[-1].strip("*") if cell else "0.00" for cell in cells
+            ]
+    shown = {one.kind: one for one in decide(ORDER, REGULAR, RISK, POLICY).options}
+    assert set(told) == set(shown)
+    for kind, (_, credit, loss, funding, cost, _, profit) in told.items():
+        option = shown[kind]
+        for text, cents in (
+            (credit, option.amount_on_credit_cents),
+            (loss, option.expected_loss_cents),
+            (funding, option.funding_cents),
+            (cost, option.cost_cents),
+            (profit, option.expected_profit_cents),
+        ):
+            assert Decimal(text.replace(",", "")) * 100 == cents, (kind, text)
+
+
+NAMES = {
+    "deposit 30 %": "deposit",
+    "retention of title": "retention_of_title",
+    "cash": "cash",
+    "review": "review",
+    "bank guarantee": "bank_guarantee",
+    "shorter terms, 15 days": "shorter_terms",
+    "insured sale": "insured_sale",
+    "letter of credit": "letter_of_credit",
+    "open terms": "open",
+    "factoring without recourse": "factoring",
+    "refuse": "refuse",
+}
 
 
 def by_hand(credit_rate: float, acceptance: float) -> float:
