@@ -152,7 +152,7 @@ def _as_days(index: float) -> str:
     if math.isnan(index):
         return ""
     number = float(days_of_index(index))
-    return f"; as {abs(number):.0f} days {'late' if number > 0 else 'early'}"
+    return f"; as {days(abs(number))} {'late' if number > 0 else 'early'}"
 
 
 def by_age(report: Report) -> Section:
@@ -217,9 +217,10 @@ def _herfindahl(report: Report) -> list[str]:
 def by_rate(report: Report) -> Section:
     """Show the provision matrix: probabilities of default by group and age, on both bases."""
     names = bucket_names((*report.how.provision.ageing_days, report.how.provision.default_days))
-    by = {"none": "all customers"}.get(report.groups.by, report.groups.by)
+    is_one = report.groups.by == "none"
+    by = "customers" if is_one else report.groups.by
     bases = "roll rate" if report.model is None else "roll rate | model"
-    title = f"Provision matrix (matrice de provisions): {bases}, by age and {by}"
+    title = f"Provision matrix (matrice de provisions): {bases}, by age{' alone' if is_one else f' and {by}'}"
     table = _table(title, by, *names)
     cells = {(cell.group, cell.bucket): cell for cell in _cells(report)}
     for place, name in enumerate(report.groups.names):
