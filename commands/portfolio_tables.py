@@ -152,7 +152,7 @@ def _as_days(index: float) -> str:
     if math.isnan(index):
         return ""
     number = float(days_of_index(index))
-    return f"; as {abs(number):.0f} days {'late' if number > 0 else 'early'}"
+    return f"; as {days(abs(number))} {'late' if number > 0 else 'early'}"
 
 
 def by_age(report: Report) -> Section:
@@ -217,10 +217,11 @@ def _herfindahl(report: Report) -> list[str]:
 def by_rate(report: Report) -> Section:
     """Show the provision matrix: probabilities of default by group and age, on both bases."""
     names = bucket_names((*report.how.provision.ageing_days, report.how.provision.default_days))
-    by = {"none": "all customers"}.get(report.groups.by, report.groups.by)
+    by, is_one = report.groups.by, report.groups.by == "none"
+    ages = "by age alone" if is_one else f"by age and {by}"
     bases = "roll rate" if report.model is None else "roll rate | model"
-    title = f"Provision matrix (matrice de provisions): {bases}, by age and {by}"
-    table = _table(title, by, *names)
+    title = f"Provision matrix (matrice de provisions): {bases}, {ages}"
+    table = _table(title, "group" if is_one else by, *names)
     cells = {(cell.group, cell.bucket): cell for cell in _cells(report)}
     for place, name in enumerate(report.groups.names):
         found = [cells.get((place, age)) for age in range(len(names))]

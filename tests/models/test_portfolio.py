@@ -97,6 +97,20 @@ def test_unapplied_money_is_set_against_what_is_due_first_and_stays_visible(know
     assert seen.credit_cents.tolist() == [0]
 
 
+def test_a_write_off_uses_no_money_up(known):
+    """
+    invoice | issued_on  | due_on     | amount
+    F1      | 2024-01-01 | 2024-01-31 | 100
+
+    invoice | kind      | settled_on | amount
+    F1      | write_off | 2024-02-01 | 100
+    F9      | payment   | 2024-02-01 | 50
+    """
+    seen = portfolio_at(known, day("2024-02-02"))
+    assert seen.customers.unapplied_cents.tolist() == [50_00]
+    assert owed_of(seen) == {"F1": 0}
+
+
 def test_a_customer_in_credit_owes_nothing_and_does_not_pay_for_another(known):
     """
     customer | invoice | issued_on  | due_on     | amount
