@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
-from models.strict_yaml import Number, Rate, Section, open_document, parse
+from models.strict_yaml import Number, Rate, Section, Whole, read
 
 PATH = Path(__file__).with_name("insurance.yaml")
 
@@ -94,7 +94,7 @@ class HttpSource(Section):
 CoverSource = Annotated[LedgerSource | FileSource | HttpSource, Field(discriminator="kind")]
 
 
-class InsuranceRules(Section):
+class InsuranceRules(Whole):
     """A checked policy of the insurer, as :func:`load` reads it."""
 
     version: str
@@ -109,12 +109,6 @@ class InsuranceRules(Section):
     excludes_disputed: bool
     disagreement: DisagreementRules
     provider: CoverSource = LedgerSource(kind="ledger")
-    _sha256: str = PrivateAttr(default="")
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the file's exact bytes, in hexadecimal: the identity of the rules."""
-        return self._sha256
 
     @property
     def deductible_cents(self) -> int:
@@ -150,7 +144,4 @@ def load(source: Path | str = PATH) -> InsuranceRules:
     InsuranceError
         With one line for each fault: ``insurance.yaml:12: insured_rate: ...``.
     """
-    document = open_document(source, "insurance", InsuranceError)
-    rules = parse(document, InsuranceRules, InsuranceError)
-    rules._sha256 = document.sha256
-    return rules
+    return read(source, "insurance", InsuranceRules, InsuranceError)

@@ -14,10 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from models.grades import GRADES
-from models.strict_yaml import Number, Rate, Section, fault_at, open_document, parse
+from models.strict_yaml import Number, Rate, Section, Whole, fault_at, read
 
 Security = Literal["retention_of_title", "bank_guarantee", "letter_of_credit"]
 Instrument = Literal[Security, "insured_sale", "factoring"]
@@ -300,7 +300,7 @@ class BlockingRule(Section):
         return self
 
 
-class Policy(Section):
+class Policy(Whole):
     """A checked policy file, as :func:`load` reads it."""
 
     version: str
@@ -318,12 +318,6 @@ class Policy(Section):
     appetite: Appetite
     limit: LimitRules = LimitRules()
     blocking: Annotated[tuple[BlockingRule, ...], Field(strict=False)]
-    _sha256: str = PrivateAttr(default="")
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the file's exact bytes, in hexadecimal: the policy's identity."""
-        return self._sha256
 
     def assumed_margin_cents(self, amount_cents: int) -> int:
         """Return the margin of an order that was not given one, in cents."""
@@ -394,7 +388,4 @@ def load(source: Path | str) -> Policy:
     PolicyError
         With one line for each fault: ``policy.yaml:12: acceptance_rate.cash: ...``.
     """
-    document = open_document(source, "policy", PolicyError)
-    policy = parse(document, Policy, PolicyError)
-    policy._sha256 = document.sha256
-    return policy
+    return read(source, "policy", Policy, PolicyError)

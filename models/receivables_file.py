@@ -8,9 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from models.strict_yaml import Number, Rate, Section, open_document, parse
+from models.strict_yaml import Number, Rate, Section, Whole, read
 
 PATH = Path(__file__).with_name("receivables.yaml")
 
@@ -130,7 +130,7 @@ class LateInterest(Section):
         return self
 
 
-class Parameters(Section):
+class Parameters(Whole):
     """A checked ``receivables.yaml``, as :func:`load` reads it."""
 
     version: str
@@ -138,12 +138,6 @@ class Parameters(Section):
     provision: Provision
     factoring: Factoring
     late_interest: LateInterest
-    _sha256: str = PrivateAttr(default="")
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the file's exact bytes, in hexadecimal."""
-        return self._sha256
 
 
 def load(source: Path | str = PATH) -> Parameters:
@@ -159,7 +153,4 @@ def load(source: Path | str = PATH) -> Parameters:
     ReceivablesError
         With one line for each fault: ``receivables.yaml:12: provision.lgd_rate: ...``.
     """
-    document = open_document(source, "receivables", ReceivablesError)
-    parameters = parse(document, Parameters, ReceivablesError)
-    parameters._sha256 = document.sha256
-    return parameters
+    return read(source, "receivables", Parameters, ReceivablesError)

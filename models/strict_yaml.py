@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Annotated, NamedTuple, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 def exact(number: float) -> Decimal:
@@ -35,16 +33,25 @@ class Section(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class Document(NamedTuple):
-    """A file's text, its name in messages, and the SHA-256 of its exact bytes."""
+class Whole(Section):
+    """All of a file, with its identity."""
 
-    name: str
-    content: bytes
+    _sha256: str = PrivateAttr(default="")
 
     @property
     def sha256(self) -> str:
-        """Hash of the exact bytes, in hexadecimal: the identity of what the file says."""
-        return hashlib.sha256(self.content).hexdigest()
+        """Hash of the file's exact bytes, in hexadecimal: the identity of what it says."""
+        return self._sha256
+
+
+Model = TypeVar("Model", bound=Whole)
+
+
+class _Document(NamedTuple):
+    """A file's exact bytes, and its name in messages."""
+
+    name: str
+    content: bytes
 
 
 class _Loader(yaml.SafeLoader):
@@ -60,35 +67,42 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def open_document(source: Path | str, kind: str, error: type[ValueError]) -> Document:
-    """Read a file, or take the text of one, called `kind` in messages.
+def read(source: Path | str, kind: str, model: type[Model], error: type[ValueError]) -> Model:
+    """Read and check a file, or the text of one, called `kind` in messages.
+
+    Parameters
+    ----------
+    source : Path or str
+        A file, or the text of one.
+    kind : str
+    model : type of Whole
+    error : type of ValueError
+        What to raise.
 
     Raises
     ------
     error
-        When the file cannot be read.
+        When the file cannot be read, else with one line for each fault:
+        ``file.yaml:12: section.key: ...``.
     """
+    return _parsed(_opened(source, kind, error), model, error)
+
+
+def _opened(source: Path | str, kind: str, error: type[ValueError]) -> _Document:
     if isinstance(source, str):
-        return Document(kind, source.encode())
+        return _Document(kind, source.encode())
     try:
-        return Document(str(source), source.read_bytes())
+        return _Document(str(source), source.read_bytes())
     except OSError as fault:
         raise error(f"{source}: cannot be read: {fault.strerror}") from fault
 
 
-def parse(document: Document, model: type[Model], error: type[ValueError]) -> Model:
-    """Check a document against its model.
-
-    Raises
-    ------
-    error
-        With one line for each fault: ``file.yaml:12: section.key: ...``.
-    """
+def _parsed(document: _Document, model: type[Model], error: type[ValueError]) -> Model:
     name = document.name
     try:
         loader = _Loader(document.content)
         root = loader.get_single_node()
-        return model.model_validate(loader.construct_document(root) if root else {})
+        checked = model.model_validate(loader.construct_document(root) if root else {})
     except yaml.YAMLError as fault:
         mark, problem = getattr(fault, "problem_mark", None), getattr(fault, "problem", fault)
         raise error(f"{name}:{mark.line + 1 if mark else 1}: {problem}") from fault
@@ -96,6 +110,8 @@ def parse(document: Document, model: type[Model], error: type[ValueError]) -> Mo
         faults = [(_path(one), one["msg"]) for one in fault.errors()]
         lines = [f"{name}:{_line(root, at)}: {'.'.join(map(str, at))}: {msg}" for at, msg in faults]
         raise error("\n".join(lines)) from fault
+    checked._sha256 = hashlib.sha256(document.content).hexdigest()
+    return checked
 
 
 def fault_at(*path: str) -> Callable[[str], PydanticCustomError]:
