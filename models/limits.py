@@ -168,7 +168,7 @@ class Limit(NamedTuple):
     Attributes
     ----------
     cents : int
-        In force for the order: the decided limit, unless the recommended one lies well below it.
+        In force for the order: the decided limit, unless the bounds lie well below it.
     derivation : tuple of Line
     recommended_cents : int
         What the rules recommend, without regard to what was decided.
@@ -195,24 +195,23 @@ def recommended_limit(order: Order, situation: Situation, risk: Risk, policy: Po
     A higher probability of default or less cover never raises the limit. The need counts the
     terms and not the expected delay, so that a customer never earns a higher limit by paying late.
 
-    A limit that a person decided stays in force while the recommended one is not further below it
-    than the policy's hysteresis; beyond that the lower one protects at once. A higher one is a
-    proposal: only a person raises a limit.
+    A limit that a person decided stays in force, whatever the need, while the bounds are not
+    further below it than the policy's hysteresis; beyond that the lower one protects at once. A
+    higher one is a proposal: only a person raises a limit.
     """
     need = _on_step(_need(order, situation, policy), policy, math.ceil)
+    bounds = [*_appetite(order, situation, risk, policy), *_bounds(situation, policy)]
+    most = min((one.most_cents for one in bounds if one.most_cents is not None), default=need)
+    limit = min(need, most)
     lines = [
         Line("Achats sur un an", "Purchases over a year", situation.yearly_purchases_cents),
         Line("Besoin du client", "What the customer needs", need),
+        *(bound.line for bound in bounds),
+        Line("Limite recommandée", "Recommended limit", limit),
     ]
-    limit = need
-    for bound in (*_appetite(order, situation, risk, policy), *_bounds(situation, policy)):
-        lines.append(bound.line)
-        limit = limit if bound.most_cents is None else min(limit, bound.most_cents)
-    lines.append(Line("Limite recommandée", "Recommended limit", limit))
-    in_force = limit
-    if situation.decided_limit_cents is not None:
-        in_force = in_force_beside(limit, situation.decided_limit_cents, policy)
-        decided = situation.decided_limit_cents
+    in_force, decided = limit, situation.decided_limit_cents
+    if decided is not None:
+        in_force = in_force_beside(most, decided, policy)
         lines.append(Line("Limite décidée", "Decided limit", decided))
         lines.append(Line("Limite en vigueur", "Limit in force", in_force))
     days = None if risk.grade is None else policy.limit.review_days[risk.grade]
@@ -221,14 +220,14 @@ def recommended_limit(order: Order, situation: Situation, risk: Risk, policy: Po
     return Limit(in_force, tuple(lines), limit, days)
 
 
-def in_force_beside(recommended_cents: int, decided_cents: int, policy: Policy) -> int:
-    """Return the limit in force where a person decided one, in cents.
+def in_force_beside(most_cents: int, decided_cents: int, policy: Policy) -> int:
+    """Return the limit in force where a person decided one and the bounds allow another, in cents.
 
-    With a hysteresis of 10 %, a decided 50,000 stays in force beside a recommended 46,000, gives
-    way to 44,000, and is not raised by 80,000.
+    With a hysteresis of 10 %, a decided 50,000 stays in force beside an allowed 46,000, gives way
+    to 44,000, and is not raised by 80,000.
     """
     least = decided_cents * (1 - policy.limit.hysteresis_rate)
-    return decided_cents if recommended_cents >= least else recommended_cents
+    return decided_cents if most_cents >= least else most_cents
 
 
 class _Bound(NamedTuple):

@@ -124,8 +124,17 @@ def describe(
     situation, part = situate(
         known, order, cover, as_of, insurer.rules, rest, is_unverified=is_unverified
     )
-    asked = deadlines(_open_invoices(history, as_of), as_date(as_of), insurer.rules)
+    asked = _asked(history, known, cover, as_of, insurer.rules)
     return Seen(situation, known.exposure, rest, found, part, asked)
+
+
+def _asked(
+    history: History, known: Position, cover: Cover | None, as_of: int, rules: InsuranceRules
+) -> tuple[Deadline, ...]:
+    """Return what the insurer's policy asks for; nothing of a customer whom it never covered."""
+    if cover is None or (cover.is_refusal and not known.cover_withdrawn):
+        return ()
+    return deadlines(_open_invoices(history, as_of), as_date(as_of), rules)
 
 
 def _cover(facts: Facts, customer_id: str, now: datetime, insurer: Insurer) -> Found | None:

@@ -191,7 +191,7 @@ class Recommendation(Told):
         Money | None,
         Field(
             description="Credit limit in force, this order included: the one that a person decided "
-            "unless the recommended one lies well below it."
+            "unless appetite, cover, equity or concentration lie well below it."
         ),
     ]
     recommended_limit: Annotated[Money | None, Field(description="What the policy recommends.")]

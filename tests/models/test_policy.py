@@ -267,16 +267,20 @@ def test_an_insured_sale_raises_the_cover_before_the_limit_is_asked():
     assert option(decision, "insured_sale").uninsured_cents == 2_000_00
 
 
-def test_a_decided_limit_holds_until_the_recommended_one_is_well_below_it():
-    def limit(decided: int | None, risk: Risk = RISK) -> int:
-        decision = decide(ORDER, replace(REGULAR, decided_limit_cents=decided), risk, POLICY)
+def test_a_decided_limit_holds_whatever_the_need_until_the_bounds_are_well_below_it():
+    """Purchases of 480,000 need 60,000; at 40 % the appetite is 9,600 / 0.24 = 40,000."""
+
+    def limit(decided: int | None, probability: float = 0.0391657) -> int:
+        now = replace(REGULAR, decided_limit_cents=decided)
+        decision = decide(ORDER, now, Risk(probability, 9), POLICY)
         assert decision.limit is not None
         return decision.limit.cents
 
     assert limit(None) == 60_000_00
     assert limit(50_000_00) == 50_000_00  # only a person raises it
-    assert limit(66_000_00) == 66_000_00  # within 10 % of it
-    assert limit(67_000_00) == 60_000_00
+    assert limit(90_000_00) == 90_000_00  # a person saw a need
+    assert limit(44_000_00, 0.40) == 44_000_00  # within 10 % of the appetite
+    assert limit(45_000_00, 0.40) == 40_000_00
     assert limit(0) == 0
 
 

@@ -147,6 +147,11 @@ def test_the_insurers_deadlines_are_told_for_each_overdue_invoice(told):
     assert opened["uninsured"] == "5000.00"
 
 
+def test_a_customer_whom_the_insurer_never_covered_has_no_deadline(told):
+    text = "invoice | issued_on | due_on | amount\nF1 | 2025-04-01 | 2025-05-01 | 1000"
+    assert told(text)["insurance"]["deadlines"] == []
+
+
 class Down:
     """An insurer who last confirmed a cover yesterday, and does not answer now."""
 
