@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from models.insurance import Cover
-from models.insurance_file import load
+from models.insurance_file import PATH, load
 from models.policy import Order
+from serving.assess import assessor_from_environment
 from serving.covers import Found
 from serving.schemas import Assessment
 from serving.situation import Insurer
@@ -182,3 +183,34 @@ def test_what_the_insurer_said_is_kept_on_the_record(blank, clock, told):
     kept = json.loads(entry.body)["evidence"]["cover"]
     assert kept["outage"] == "timeout"
     assert kept["cover"]["amount_cents"] == 40_000_00
+
+
+HTTP = 'provider: {kind: http, url: "https://insurer.example/v1"}'
+
+
+def test_an_insurer_who_needs_a_key_is_not_asked_without_one(seller, tmp_path, monkeypatch):
+    file = tmp_path / "insurance.yaml"
+    file.write_text(PATH.read_text("utf-8").replace("provider: {kind: ledger}", HTTP), "utf-8")
+    monkeypatch.setenv("ENCOURS_HOME", str(seller.home))
+    monkeypatch.setenv("ENCOURS_INSURANCE", str(file))
+    monkeypatch.delenv("ENCOURS_INSURER_KEY", raising=False)
+    assert "ENCOURS_INSURER_KEY must hold" in assessor_from_environment().readiness()
+
+
+def test_covers_may_come_from_a_file_that_the_environment_names(
+    seller, clock, tmp_path, monkeypatch
+):
+    covers = tmp_path / "covers.csv"
+    covers.write_text(
+        "customer_id,amount,currency,insured_rate,starts_on,ends_on,decided_at\n"
+        "C-00001,30000.00,EUR,0.9,2025-01-01,,2025-01-01T09:00:00Z\n",
+        "utf-8",
+    )
+    file = tmp_path / "insurance.yaml"
+    source = f"provider: {{kind: file, path: {covers}}}"
+    file.write_text(PATH.read_text("utf-8").replace("provider: {kind: ledger}", source), "utf-8")
+    monkeypatch.setenv("ENCOURS_HOME", str(seller.home))
+    monkeypatch.setenv("ENCOURS_INSURANCE", str(file))
+    monkeypatch.setenv("ENCOURS_TODAY", "2025-05-31")
+    answer = json.loads(assessor_from_environment().assess("C-00001", ORDER))
+    assert answer["insurance"]["covered"] == "30000.00"
