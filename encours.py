@@ -308,6 +308,9 @@ def assess(
     terms: Annotated[
         int | None, typer.Option(help="Days from the invoice to its due date; by default 30.")
     ] = None,
+    paid: Annotated[
+        str | None, typer.Option(help="Of the amount, received in advance, as 5000.00.")
+    ] = None,
     today: Today = None,
 ) -> None:
     """Assess one customer from the command line; the answer is recorded as over HTTP.
@@ -320,24 +323,27 @@ def assess(
 
     silent = structlog.make_filtering_bound_logger("critical")  # errors are said once, below
     structlog.configure(wrapper_class=silent)
-    workspace, order = workspace_here(), _order(amount, margin, terms)
+    workspace, order = workspace_here(), _order(amount, margin, terms, paid)
     _set_environment(workspace, today or past_today(workspace))
     answer = assessor_from_environment().assess(customer, order)
     console.print_json(answer.decode())
 
 
-def _order(amount: str | None, margin: str | None, terms: int | None) -> Order | None:
+def _order(
+    amount: str | None, margin: str | None, terms: int | None, paid: str | None
+) -> Order | None:
     """Read an order as the API does, and refuse it with the API's words."""
     from pydantic import ValidationError
 
     from serving.schemas import OrderGiven
 
-    if amount is None and margin is None and terms is None:
+    if amount is None and margin is None and terms is None and paid is None:
         return None
     if amount is None or margin is None:
         stop("an order needs both --amount and --margin")
     try:
-        given = OrderGiven(amount=amount, margin=margin, terms_days=30 if terms is None else terms)
+        days = 30 if terms is None else terms
+        given = OrderGiven(amount=amount, margin=margin, terms_days=days, paid=paid or "0.00")
     except ValidationError as error:
         first = error.errors()[0]
         option = str(first["loc"][0]).removesuffix("day_number")
