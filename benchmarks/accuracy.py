@@ -29,8 +29,8 @@ from models.curve import TermCurve
 from models.metrics import Interval, auc_of, calibration_error, calibration_null
 from models.metrics import interval_by_customer as by_customer
 from training.dataset import Dataset, late_dataset
-from training.evaluate import measure_payment_dates
 from training.fit import fit
+from training.payment_dates import measure_payment_dates
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT.parent / "shared" / "data" / "receivables_2018_2019.csv"
