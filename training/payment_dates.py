@@ -123,7 +123,9 @@ def payment_days(curve: TermCurve, X: Floats) -> NDArray[np.int32]:
     def reached(place: Index, days: NDArray[np.int32]) -> Bools:
         return curve.probability(X[row[place]], days) <= unpaid[place]
 
-    return _first_day(curve.shortest, curve.longest, row.size, reached).reshape(X.shape[0], -1)
+    return _first_day(curve.shortest, curve.longest, row.size, reached).reshape(
+        -1, len(PaidOn._fields)
+    )
 
 
 def _first_day(
