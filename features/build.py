@@ -79,6 +79,7 @@ ORDER_FEATURES: tuple[str, ...] = tuple(
 """What is said of an invoice besides: the late curve reads both."""
 
 TYPICAL_AMOUNT = CUSTOMER_FEATURES.index("purchases_typical_amount")
+COPIED_ROWS = 20_000  # at once: their copy stays in the cache
 N_FEATURES = len(CUSTOMER_FEATURES)
 EDGES = [0, *accumulate(len(fields) for fields in FAMILIES.values())]
 
@@ -152,31 +153,55 @@ def build(history: History, spine: Spine) -> NDArray[np.float64]:
         when the spine has invoices. NaN is *missing*, never zero; a window longer than the observed
         history is missing.
     """
+    has_invoices = spine.due_on.size > 0
+    X = np.empty((spine.customer.size, len(feature_names(with_order=has_invoices))))
+    looked_at = _describe_customers(history, spine, X[:, :N_FEATURES])
+    if has_invoices:
+        _describe_orders(history, spine, looked_at, X)
+    return X
+
+
+def _describe_customers(
+    history: History, spine: Spine, out: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """Write the customers' features; return the view that each row looks at."""
     (customer, as_of), pair_of_row = _distinct(spine.customer, spine.as_of)
     view = history.views.at(customer, as_of)
     pairs = _Pairs(customer, view, as_of, as_of - history.observed_from)
-    by_pair = _customer_features(history, pairs)
-    X = by_pair[pair_of_row]
-    if spine.due_on.size == 0:
-        return X
-    own = np.empty((spine.due_on.size, len(ORDER_FEATURES)))
+    if pair_of_row is None:
+        _customer_features(history, pairs, out)
+        return view
+    by_pair = np.empty((as_of.size, N_FEATURES))
+    _customer_features(history, pairs, by_pair)
+    for begin in range(0, pair_of_row.size, COPIED_ROWS):
+        rows = slice(begin, begin + COPIED_ROWS)
+        out[rows] = by_pair[pair_of_row[rows]]
+    return view[pair_of_row]
+
+
+def _describe_orders(
+    history: History, spine: Spine, looked_at: NDArray[np.int64], X: NDArray[np.float64]
+) -> None:
+    """Write the features of each row's own invoice beside those of its customer."""
+    own, described = X[:, N_FEATURES:], len(Order._fields)
     typical_amount = np.ascontiguousarray(X[:, TYPICAL_AMOUNT])
-    month_day, described = _month_day(spine.due_on), len(Order._fields)
     _order_features(
-        spine.amount_cents, spine.issued_on, spine.due_on, month_day, typical_amount,
-        own[:, :described],
+        spine.amount_cents, spine.issued_on, spine.due_on, _month_day(spine.due_on),
+        typical_amount, own[:, :described],
     )  # fmt: skip
-    looked_at = view[pair_of_row]
-    _alike_features(history.settled, history.invoices.due_on, spine, looked_at, own[:, described:])
-    return np.hstack([X, own])
+    due_on = history.invoices.due_on
+    _alike_features(history.settled, due_on, spine, looked_at, own[:, described:])
 
 
 def _distinct(
     customer: NDArray[np.int64], as_of: Days
-) -> tuple[NDArray[np.int64], NDArray[np.int64] | slice]:
-    """Distinct (customer, as_of) pairs: a customer with ten invoices a day is described once."""
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Distinct (customer, as_of) pairs: a customer with ten invoices a day is described once.
+
+    Beside them the pair of each row, ``None`` where they are the rows.
+    """
     key = customer.astype(np.int64) << 32 | as_of.astype(np.int64)
-    pair_of_row: NDArray[np.int64] | slice = slice(None)
+    pair_of_row: NDArray[np.int64] | None = None
     if not (key[1:] > key[:-1]).all():  # else they are distinct and sorted as they come
         key, pair_of_row = np.unique(key, return_inverse=True)
     return np.stack([key >> 32, key & 0xFFFFFFFF]), pair_of_row
@@ -201,9 +226,8 @@ class _Pairs(NamedTuple):
     observed_days: NDArray[np.int64]
 
 
-def _customer_features(history: History, pairs: _Pairs) -> NDArray[np.float64]:
+def _customer_features(history: History, pairs: _Pairs, out: NDArray[np.float64]) -> None:
     """Describe each pair, one kernel after the other; each writes the columns of its families."""
-    out = np.empty((pairs.as_of.size, N_FEATURES))
     owed = np.empty(pairs.as_of.size, np.int64)  # cents
     h, of = history, _columns
     _settled(h.settled, pairs, out[:, of("settled_30", "recent")])
@@ -218,7 +242,6 @@ def _customer_features(history: History, pairs: _Pairs) -> NDArray[np.float64]:
     _judged(h.judgments, pairs, out[:, of("legal")])
     own_group = h.groups.code[h.own.view]
     _compared(h.groups, h.own, own_group, h.peers.table, pairs, out[:, of("peers")])
-    return out
 
 
 def _columns(first: str, last: str = "") -> slice:

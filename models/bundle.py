@@ -20,7 +20,7 @@ import lightgbm as lgb
 
 from features.build import feature_names
 from features.dictionary import dictionary_sha256
-from models.curve import Calibration, TermCurve
+from models.curve import NOMINAL_TAIL, Calibration, TermCurve
 
 MANIFEST = "manifest.json"
 
@@ -79,6 +79,7 @@ def write(folder: Path, curve: TermCurve, reference: dict[str, Any], card: dict[
                 "offsets": list(calibration.offsets),
                 "shortest": curve.shortest,
                 "longest": curve.longest,
+                **_tail(curve),
             }
         ),
         "reference.json": _json(reference),
@@ -101,6 +102,11 @@ def write(folder: Path, curve: TermCurve, reference: dict[str, Any], card: dict[
         draft.rename(target)
     _sync_folder(folder)
     return sha256
+
+
+def _tail(curve: TermCurve) -> dict[str, float]:
+    """Name the tail only where it was chosen: a bundle of before keeps its bytes, and its hash."""
+    return {} if curve.tail == NOMINAL_TAIL else {"interval_tail": curve.tail}
 
 
 def verify(folder: Path, sha256: str) -> dict[str, bytes]:
@@ -150,6 +156,7 @@ def read(folder: Path, sha256: str) -> Bundle:
         ),
         shortest=calibration["shortest"],
         longest=calibration["longest"],
+        tail=calibration.get("interval_tail", NOMINAL_TAIL),
     )
     return Bundle(
         sha256, curve, json.loads(files["reference.json"]), json.loads(files["card.json"])

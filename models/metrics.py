@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -101,8 +102,8 @@ def difference_by_customer(
     Two scores of the same rows rise and fall together from draw to draw, so the interval of their
     difference is much narrower than those of the two would suggest.
     """
-    measured = (drawn_by_customer(one, customer, resamples, seed) for one in (first, second))
-    return interval(next(measured) - next(measured))
+    measured = drawn_together([first, second], customer, resamples, seed)
+    return interval(measured[0] - measured[1])
 
 
 def drawn_by_customer(
@@ -113,8 +114,25 @@ def drawn_by_customer(
     The same seed draws the same customers whatever the figure, so what two figures give may be
     taken from one another.
     """
-    draws = [figure(times) for times in _draws(customer, resamples, seed)]
-    return np.array([figure(np.ones(customer.size, np.int64)), *draws])
+    drawn: Floats = drawn_together([figure], customer, resamples, seed)[0]
+    return drawn
+
+
+def drawn_together(
+    figures: Sequence[Figure], customer: Index, resamples: int = 200, seed: int = 0
+) -> Floats:
+    """Measure several figures as :func:`drawn_by_customer` does each, on the same draws.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_figures, 1 + resamples)
+    """
+    each = np.ones(customer.size, np.int64)
+    measured = [
+        [figure(times) for figure in figures]
+        for times in chain([each], _draws(customer, resamples, seed))
+    ]
+    return np.array(measured).T
 
 
 def interval(drawn: Floats) -> Interval:
@@ -158,19 +176,23 @@ def auc_of(happened: Bools, score: Floats) -> Figure:
         NaN where the weights leave only one class.
     """
     order = np.argsort(score, kind="stable")
-    ordered, is_event = score[order], happened[order]
-    ties = np.flatnonzero(np.diff(ordered, prepend=np.nan) != 0)  # NaN differs: the first begins
+    ordered, event = score[order], np.flatnonzero(happened[order])
+    edges = np.flatnonzero(np.diff(ordered, prepend=np.nan, append=np.nan) != 0)  # NaN differs
+    tie = np.searchsorted(edges, event, side="right") - 1
+    first = np.flatnonzero(np.diff(tie, prepend=-1))  # of the events of each tie that has some
+    begin, end = edges[tie[first]], edges[tie[first] + 1]
+    reached = np.zeros(score.size + 1, np.int64)
 
     def figure(times: Index) -> float:
         weight = times[order]
-        event_weight = np.where(is_event, weight, 0)
-        n_events = int(event_weight.sum())
-        n_others = int(weight.sum()) - n_events
+        np.cumsum(weight, out=reached[1:])
+        events = np.add.reduceat(weight[event], first)
+        n_events = int(events.sum())
+        n_others = int(reached[-1]) - n_events
         if n_events == 0 or n_others == 0:
             return math.nan
-        events = np.add.reduceat(event_weight, ties)
-        others = np.add.reduceat(weight - event_weight, ties)
-        below = np.cumsum(others) - others / 2
+        others = reached[end] - reached[begin] - events
+        below = reached[begin] - (np.cumsum(events) - events) + others / 2
         right = float((events * below).sum())  # not a dot product: it would wake BLAS's threads
         return right / n_events / n_others
 

@@ -178,7 +178,7 @@ def consult(
         by_term = curve.at(row, terms)
         late = {t: float(by_term[t - curve.shortest]) for t in LATE_TERMS}
         delay_days = expected_delay_days(terms, by_term)
-        paid_on = payment_interval(terms, by_term)
+        paid_on = payment_interval(terms, by_term, curve.tail)
         planned = bands(curve, row[None, :], terms[:1])
         late_bands = {name: float(share[0]) for name, share in planned._asdict().items()}
         explanation = explain(speaking.late, row, LATE_EXPLAINED_DAYS, currency)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -25,12 +25,13 @@ from models.metrics import (
     bands,
     calibration_error,
     calibration_null,
-    drawn_by_customer,
+    drawn_together,
     gains,
     interval,
     quality,
 )
 from training.dataset import LATE, Dataset
+from training.payment_dates import PaymentDates, measure_payment_dates
 from training.rule_of_thumb import fit_rule
 from training.scorecard import fit_scorecard
 from training.segments import Segment
@@ -40,9 +41,6 @@ Bools = NDArray[np.bool_]
 Index = NDArray[np.int64]
 HEADLINE_DAYS = {"late": 30, "default": 365}
 GAINS_AT = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
-NEAR_DAYS = 3
-UNPAID = (0.9, 0.5, 0.1)  # what is still unpaid at p10, p50 and p90
-MOST_DATED = 20_000
 
 
 def out_of_time(
@@ -247,13 +245,11 @@ def measure(answers: Answers, term_days: int, resamples: int = 200) -> Measured:
     """
     happened, customer, said = answers.happened, answers.customer, answers.curve.probability
 
-    def drawn(score: Floats) -> Floats:
-        return drawn_by_customer(auc_of(happened, score), customer, resamples)
-
-    own = drawn(said)
+    scores = [said, *(challenger.score for challenger in answers.challengers.values())]
+    areas = [auc_of(happened, score) for score in scores]
+    own, *others = drawn_together(areas, customer, resamples)
     beside = {}
-    for name, challenger in answers.challengers.items():
-        theirs = drawn(challenger.score)
+    for (name, challenger), theirs in zip(answers.challengers.items(), others, strict=True):
         brier = float(np.square(challenger.probability - happened).mean())
         beside[name] = Challenged(interval(theirs), interval(own - theirs), brier)
     captured = gains(happened, said, GAINS_AT).tolist()
@@ -267,29 +263,6 @@ def measure(answers: Answers, term_days: int, resamples: int = 200) -> Measured:
         gains={f"{share:g}": value for share, value in zip(GAINS_AT, captured, strict=True)},
         challengers=beside,
     )
-
-
-@dataclass(frozen=True)
-class PaymentDates:
-    """How the payment dates read off a late curve compare with the payments.
-
-    Attributes
-    ----------
-    rows : int
-        Invoices of which it is known whether they were paid by the dates named.
-    near_rate : float
-        Share paid at most three days before or after p50; one without a p50 counts as missed.
-    covered_rate : float
-        Share paid from p10 to p90, both days included.
-    covered_rate_said : float
-        What the curve itself gives that interval. It is above 80 %: a whole day that holds the
-        tenth and the ninetieth percentile belongs to the interval altogether.
-    """
-
-    rows: int
-    near_rate: float
-    covered_rate: float
-    covered_rate_said: float
 
 
 @dataclass(frozen=True)
@@ -311,6 +284,8 @@ class Evaluation:
         By segment and label; labels without a known outcome are left out.
     payment_dates : PaymentDates or None
         Of the late curve only.
+    answers : dict of int to Answers
+        What was said of each row, by reported term: for pictures, not in :meth:`as_dict`.
     """
 
     question: str
@@ -321,19 +296,19 @@ class Evaluation:
     headline_days: int
     segments: dict[str, dict[str, Measured]]
     payment_dates: PaymentDates | None
+    answers: dict[int, Answers] = field(default_factory=dict, repr=False)
 
     def as_dict(self) -> dict[str, Any]:
         """Give plain types for JSON: dates as text, keys as text, null for what has no figure."""
         dates = {name: str(np.datetime64(getattr(self, name), "D")) for name in ("cutoff", "end")}
-        plain: dict[str, Any] = _plain(self) | dates
+        plain: dict[str, Any] = _plain(dataclasses.replace(self, answers={})) | dates
+        del plain["answers"]
         return plain
 
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
-        return {
-            field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)
-        }
+        return {one.name: _plain(getattr(value, one.name)) for one in dataclasses.fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, dict):
@@ -385,6 +360,7 @@ def evaluate(
     rows = dataset.between(cutoff, end) if rows is None else rows
     headline = HEADLINE_DAYS[question.name] if headline_days is None else headline_days
     terms: dict[int, Measured] = {}
+    kept: dict[int, Answers] = {}
     by_segment: dict[str, dict[str, Measured]] = {}
     for term_days in sorted({*question.reported, headline}):
         progress(f"measure at {term_days} days")
@@ -393,6 +369,7 @@ def evaluate(
         if answers.row.size == 0:
             continue
         if term_days in question.reported:
+            kept[term_days] = answers
             terms[term_days] = measure(answers, term_days, resamples)
         if term_days == headline:
             by_segment = {
@@ -404,7 +381,7 @@ def evaluate(
         progress("measure payment dates")
         payment_dates = measure_payment_dates(curve, dataset, rows, end)
     return Evaluation(
-        question.name, cutoff, end, rows.size, terms, headline, by_segment, payment_dates
+        question.name, cutoff, end, rows.size, terms, headline, by_segment, payment_dates, kept
     )
 
 
@@ -418,97 +395,3 @@ def _by_label(
         )
         for place in np.unique(code)
     }
-
-
-# ------------------------------------------------------------------------------------ payment dates
-
-
-def measure_payment_dates(
-    curve: TermCurve, dataset: Dataset, rows: Index, end: int
-) -> PaymentDates | None:
-    """Compare p10, p50 and p90 of the payment date with the payments.
-
-    Parameters
-    ----------
-    curve : TermCurve
-        The late curve.
-    dataset : Dataset
-    rows : ndarray of int64
-        Of more than 20,000 every second, third… is asked.
-    end : int
-        Exclusive date until which payments are known.
-
-    Returns
-    -------
-    PaymentDates or None
-        None where no invoice's outcome is known.
-
-    Notes
-    -----
-    An invoice counts once it is known whether it was paid by the longest reported term and by every
-    day compared with: those still open at the end are in, as later than that. No day of payment is
-    needed: paid by day *t* is *not late by more than t*, so paid from p10 to p90 is late by more
-    than p10 − 1 and not by more than p90.
-    """
-    rows = rows[:: max(1, -(-rows.size // MOST_DATED))]
-    p10, p50, p90 = payment_days(curve, dataset.X[rows]).T
-    has_p50, has_p90 = p50 <= curve.longest, p90 <= curve.longest
-    needed = np.maximum(p10 - 1, dataset.question.reported[-1]).astype(np.int32)
-    needed = np.where(has_p50, np.maximum(needed, p50 + NEAR_DAYS), needed)
-    needed = np.where(has_p90, np.maximum(needed, p90), needed)
-    known = dataset.outcomes(rows, needed, end).known
-    if not known.any():
-        return None
-    rows, p10, p50, p90 = rows[known], p10[known], p50[known], p90[known]
-    has_p50, has_p90 = has_p50[known], has_p90[known]
-
-    def late(days: NDArray[np.int32]) -> Bools:
-        return dataset.outcomes(rows, days, end).happened
-
-    near = has_p50 & late(p50 - NEAR_DAYS - 1) & ~late(p50 + NEAR_DAYS)
-    covered = late(p10 - 1) & ~(has_p90 & late(p90))
-    return PaymentDates(
-        rows=rows.size,
-        near_rate=float(near.mean()),
-        covered_rate=float(covered.mean()),
-        covered_rate_said=float(_said_between(curve, dataset.X[rows], p10, p90).mean()),
-    )
-
-
-def payment_days(curve: TermCurve, X: Floats) -> NDArray[np.int32]:
-    """Read p10, p50 and p90 off a late curve for many rows at once.
-
-    The days of :func:`models.curve.payment_interval` asked at every whole day, by bisection: the
-    curve never rises.
-
-    Parameters
-    ----------
-    curve : TermCurve
-    X : ndarray of float64, shape (n_rows, n_features)
-
-    Returns
-    -------
-    ndarray of int32, shape (n_rows, 3)
-        Days after the due date; ``curve.longest + 1`` where not reached within the curve's terms.
-    """
-    row = np.repeat(np.arange(X.shape[0]), len(UNPAID))
-    unpaid = np.tile(UNPAID, X.shape[0])
-    low = np.full(row.size, curve.shortest, np.int32)
-    high = np.full(row.size, curve.longest + 1, np.int32)
-    while (searched := np.flatnonzero(low < high)).size:
-        middle = (low[searched] + high[searched]) // 2
-        reached = curve.probability(X[row[searched]], middle) <= unpaid[searched]
-        high[searched] = np.where(reached, middle, high[searched])
-        low[searched] = np.where(reached, low[searched], middle + 1)
-    return low.reshape(-1, len(UNPAID))
-
-
-def _said_between(
-    curve: TermCurve, X: Floats, first: NDArray[np.int32], last: NDArray[np.int32]
-) -> Floats:
-    """Probability of a payment from `first` to `last`, both included, as the curve says."""
-    before, has_last = first > curve.shortest, last <= curve.longest
-    not_yet, still_not = np.ones(first.size), np.zeros(first.size)
-    not_yet[before] = curve.probability(X[before], first[before] - 1)
-    still_not[has_last] = curve.probability(X[has_last], last[has_last])
-    return not_yet - still_not

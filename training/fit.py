@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -21,13 +21,15 @@ from scipy.special import expit
 
 from features.dictionary import dictionary
 from features.ledger import LedgerError
-from models.curve import Calibration, TermCurve
-from training.dataset import Dataset, Pairs, Question
+from models.curve import NOMINAL_TAIL, Calibration, TermCurve
+from training.dataset import LATE, Dataset, Pairs, Question
+from training.payment_dates import calibrate_tail
 
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 TERM = "term_days"
 FEWEST_PAIRS_PER_ROW = 6
+MOST_CALIBRATED = 200_000
 BOOSTER_PARAMETERS: Mapping[str, Any] = MappingProxyType(
     {
         "objective": "binary",
@@ -125,24 +127,41 @@ def fit(
     rounds = max(draft.best_iteration, 1)
 
     progress("calibrate")
-    margins = _margins(draft, dataset, stages.held_out)
-    calibration = calibrate(dataset.question, margins, stages.held_out)
+    some = thinned(stages.held_out)
+    calibration = calibrate(dataset.question, _margins(draft, dataset, some), some)
+    first = _curve(draft, dataset, calibration, settings)
+    held_out = np.unique(stages.held_out.row)
+    is_late = dataset.question is LATE
+    tail = calibrate_tail(first, dataset, held_out, cutoff) if is_late else NOMINAL_TAIL
 
     progress("refit")
     rows = dataset.known_before(cutoff)
     everything = _draw(dataset, rows, cutoff, settings, rng)
     booster = boosting(dataset, everything, settings, rounds)
+    final = _loaded(booster.model_to_string(num_iteration=rounds))
+    return Fit(
+        curve=replace(_curve(final, dataset, calibration, settings), tail=tail),
+        rounds=rounds,
+        training_pairs=everything.row.size,
+        calibration_pairs=some.row.size,
+        trained_from=int(dataset.as_of[rows].min()),
+        cutoff=cutoff,
+    )
+
+
+def _curve(
+    booster: lgb.Booster, dataset: Dataset, calibration: Calibration, settings: Settings
+) -> TermCurve:
     question = dataset.question
-    curve = TermCurve(
+    return TermCurve(
         question=question.name,
-        booster=_loaded(booster.model_to_string(num_iteration=rounds)),
+        booster=booster,
         features=dataset.features,
         calibration=calibration,
         shortest=question.shortest,
         longest=question.longest,
+        threads=settings.threads,
     )
-    first = int(dataset.as_of[rows].min())
-    return Fit(curve, rounds, everything.row.size, stages.held_out.row.size, first, cutoff)
 
 
 class Stages(NamedTuple):
@@ -248,6 +267,13 @@ def _lgb_data(dataset: Dataset, pairs: Pairs, reference: lgb.Dataset | None = No
 
 def _inputs(dataset: Dataset, pairs: Pairs) -> Floats:
     return np.column_stack([dataset.X[pairs.row], pairs.term_days])
+
+
+def thinned(pairs: Pairs) -> Pairs:
+    """Keep about 200,000 pairs, each standing for those left out: more move nothing that counts."""
+    step = max(1, round(pairs.row.size / MOST_CALIBRATED))
+    row, term_days, happened, weight = pairs
+    return Pairs(row[::step], term_days[::step], happened[::step], weight[::step] * step)
 
 
 def _margins(booster: lgb.Booster, dataset: Dataset, pairs: Pairs) -> Floats:

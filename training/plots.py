@@ -17,6 +17,7 @@ from typing import NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, PercentFormatter
 from numpy.typing import NDArray
@@ -41,6 +42,7 @@ SHOWN_FEATURES = 12
 DEPENDENCES = 6
 EXPLAINED_ROWS = 2_000  # dots enough to see a shape
 FEWEST_BANDS, BANDS = 4, 12
+DOTS_PER_INCH = 110
 UNIT_WORDS = {  # beside a feature's label; what says its unit itself needs none
     "days": "days",
     "share": "0–1",
@@ -63,7 +65,7 @@ class Asked(NamedTuple):
 
 
 def of_fit(
-    curve: TermCurve, dataset: Dataset, rows: NDArray[np.int64], end: int
+    curve: TermCurve, dataset: Dataset, rows: NDArray[np.int64], asked: Sequence[Asked]
 ) -> dict[str, bytes]:
     """Draw everything that one fit shows, out of time.
 
@@ -72,25 +74,19 @@ def of_fit(
     curve : TermCurve
     dataset : Dataset
     rows : ndarray of int64
-        Rows from the cut-off on.
-    end : int
-        Exclusive date until which outcomes are known.
+        Rows from the cut-off on: some of them are taken apart.
+    asked : sequence of Asked
+        What the curve said of those with a known outcome, a term each.
 
     Returns
     -------
     dict of str to bytes
         Pictures by file name; empty while no outcome is known.
     """
-    asked = []
-    for term_days in dataset.question.reported:
-        pairs = dataset.ask(rows, np.full(rows.size, term_days, np.int32), end)
-        if pairs.row.size:
-            said = curve.probability(dataset.X[pairs.row], pairs.term_days)
-            asked.append(Asked(term_days, said, pairs.happened))
     if not asked:
         return {}
     name = dataset.question.name
-    explained = explain(curve, _some(dataset.X[rows]), HEADLINE_DAYS[name])
+    explained = explain(curve, dataset.X[_some(rows)], HEADLINE_DAYS[name])
     pictures = {
         "plots/reliability.png": reliability(name, asked),
         "plots/gains.png": gains(name, asked),
@@ -199,7 +195,9 @@ def explain(curve: TermCurve, X: Floats, term_days: int) -> shap.Explanation:
     """
     term = np.full(X.shape[0], term_days, np.int32)
     raw = np.asarray(
-        curve.booster.predict(np.column_stack([X, term]), pred_contrib=True, num_threads=1)
+        curve.booster.predict(
+            np.column_stack([X, term]), pred_contrib=True, num_threads=curve.threads
+        )
     )
     scaled = curve.calibration.slope * raw
     base = scaled[:, -1] + scaled[:, -2] + curve.calibration.offset(term)
@@ -270,10 +268,9 @@ def _strongest(explained: shap.Explanation) -> list[int]:
     return [int(feature) for feature in order if size[feature] > 0]
 
 
-def _some(X: Floats) -> Floats:
+def _some(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Take rows evenly, at most as many as a picture needs."""
-    step = max(1, -(-X.shape[0] // EXPLAINED_ROWS))
-    return X[::step]
+    return rows[:: max(1, -(-rows.size // EXPLAINED_ROWS))]
 
 
 def _wrapped(text: str) -> str:
@@ -311,6 +308,8 @@ def _seeded() -> Iterator[None]:
 
 
 def _png(figure: Figure) -> bytes:
+    """Draw a figure once; ``savefig`` would do it twice, the first time to lay it out."""
     picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110, metadata={"Software": None})
+    figure.set_dpi(DOTS_PER_INCH)
+    FigureCanvasAgg(figure).print_png(picture, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return picture.getvalue()

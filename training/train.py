@@ -245,7 +245,7 @@ def _train(
         {
             "features.json": json.dumps(list(dataset.features), indent=1),
             **papers,
-            **_pictures(fitted, dataset, books.end, walked),
+            **_pictures(fitted, dataset, evaluation, walked),
         },
         tables={} if walked is None else {"walk_forward": _columns(walked)},
         tags={**tags, "data_sha256": books.data_sha256, "owner": plan.owner},
@@ -315,9 +315,14 @@ def _papers(
 
 
 def _pictures(
-    fitted: Fit, dataset: Dataset, end: int, walked: pd.DataFrame | None
+    fitted: Fit, dataset: Dataset, evaluation: Evaluation, walked: pd.DataFrame | None
 ) -> dict[str, bytes]:
-    pictures = plots.of_fit(fitted.curve, dataset, dataset.between(fitted.cutoff, end), end)
+    rows = dataset.between(fitted.cutoff, evaluation.end)
+    asked = [
+        plots.Asked(term_days, answers.curve.probability, answers.happened)
+        for term_days, answers in evaluation.answers.items()
+    ]
+    pictures = plots.of_fit(fitted.curve, dataset, rows, asked)
     if walked is not None:
         name = dataset.question.name
         steps = walked[walked["cutoff"] != POOLED]

@@ -96,7 +96,7 @@ class LateBands(Told):
 
 
 class PaidOn(Told):
-    """Dates by which the payment arrives with that probability; null beyond the curve."""
+    """Payment date: paid by p50 as likely as not; p10 to p90 hold four in five; null beyond."""
 
     p10: Day | None
     p50: Day | None

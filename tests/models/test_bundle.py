@@ -51,6 +51,14 @@ def no_parsing(monkeypatch) -> None:
     monkeypatch.setattr(lgb, "Booster", parse)
 
 
+def test_the_tail_of_the_payment_dates_is_kept_and_a_bundle_without_one_reads_as_named(tmp_path):
+    named, chosen = fitted("late"), replace(fitted("late"), tail=0.15)
+    first, second = (bundles.write(tmp_path, one, REFERENCE, CARD) for one in (named, chosen))
+    assert first != second
+    assert "interval_tail" not in json.loads((tmp_path / first / "calibration.json").read_bytes())
+    assert [bundles.read(tmp_path, one).curve.tail for one in (first, second)] == [0.1, 0.15]
+
+
 @pytest.mark.parametrize("question", ["late", "default"])
 def test_a_round_trip_gives_the_same_probabilities_to_the_last_bit(tmp_path, question):
     curve, X = fitted(question), rows(300, seed=11)

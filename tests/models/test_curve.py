@@ -146,6 +146,13 @@ def late_when_paid(days: dict[int, float]) -> np.ndarray:
     return np.array([sum(p for d, p in days.items() if d > t) for t in DAYS])
 
 
+def test_a_wider_tail_leaves_more_out_on_both_sides_and_p50_alone():
+    terms, late = np.array([0, 5, 10, 20, 40], np.int32), np.array([0.92, 0.8, 0.5, 0.2, 0.05])
+    assert payment_interval(terms, late, 0.1) == PaidOn(5, 10, 40)
+    assert payment_interval(terms, late, 0.2) == PaidOn(5, 10, 20)
+    assert payment_interval(terms, late, 0.05) == PaidOn(0, 10, 40)
+
+
 def test_the_payment_interval_is_where_the_curve_passes_90_50_and_10_percent():
     late = late_when_paid({-5: 0.125, 3: 0.25, 10: 0.25, 40: 0.375})
     # paid by −5: 12.5 %; by 3: 37.5 %; by 10: 62.5 %; by 40: 100 %

@@ -1,22 +1,17 @@
 """Measured out of time: each term on the outcomes known by the end, beside two challengers."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from models import targets
-from models.curve import payment_interval
 from models.metrics import calibration_error, calibration_null
 from tests.training.conftest import CUTOFF, END, QUICK
 from training.evaluate import (
     Evaluation,
     evaluate,
-    measure_payment_dates,
     out_of_time,
-    payment_days,
 )
 from training.fit import Fit, fit
 from training.rule_of_thumb import fit_rule
@@ -204,55 +199,6 @@ def test_where_no_outcome_was_known_at_the_cutoff_no_challenger_answers(datasets
     assert set(evaluation.terms[90].challengers) == {"scorecard", "rule"}
     assert evaluation.terms[365].challengers == {}
     assert evaluation.terms[365].quality.rows > 0
-
-
-# ------------------------------------------------------------------------------------ payment dates
-
-
-def test_payment_days_are_those_read_off_the_whole_curve(datasets, fits):
-    dataset, curve = datasets["late"], fits["late"].curve
-    rows = dataset.between(CUTOFF, END)[::40]
-    terms = np.arange(curve.shortest, curve.longest + 1, dtype=np.int32)
-    expected = [payment_interval(terms, curve.at(dataset.X[row], terms)) for row in rows]
-    beyond = curve.longest + 1
-    wanted = [[beyond if day is None else day for day in one] for one in expected]
-    assert payment_days(curve, dataset.X[rows]).tolist() == wanted
-    assert len({tuple(one) for one in wanted}) > 5
-
-
-@pytest.mark.parametrize("later", [0.0, 2.0, 3.0])  # as fitted, or in log-odds of being late
-def test_dates_compare_with_the_days_of_payment(past, datasets, fits, later):
-    """Only terms are asked of the outcomes; here the days of payment themselves are counted."""
-    dataset, curve = datasets["late"], fits["late"].curve
-    offsets = tuple(offset + later for offset in curve.calibration.offsets)
-    curve = replace(curve, calibration=replace(curve.calibration, offsets=offsets))
-    rows, end = dataset.between(CUTOFF, END), CUTOFF + 150
-    found = measure_payment_dates(curve, dataset, rows, end)
-    days_late = targets.days_late_known_at(past, end)[rows]  # a late row is an invoice
-    due_on = past.invoices.due_on[rows]
-    p10, p50, p90 = payment_days(curve, dataset.X[rows]).T
-    never = curve.longest + 1
-    lasts = np.maximum(60, p10 - 1)
-    lasts = np.maximum(lasts, np.where(p50 < never, p50 + 3, 0))
-    lasts = np.maximum(lasts, np.where(p90 < never, p90, 0))
-    recorded = end - targets.recording_days(past, end)
-    counted = (due_on + lasts < recorded) & ~np.isnan(days_late)
-    near = (np.abs(days_late - p50) <= 3) & (p50 < never)
-    covered = (days_late >= p10) & ((days_late <= p90) | (p90 == never))
-    assert found.rows == counted.sum() > 50
-    assert found.near_rate == pytest.approx(near[counted].mean())
-    assert found.covered_rate == pytest.approx(covered[counted].mean())
-    terms = np.arange(curve.shortest, never, dtype=np.int32)
-    said = []
-    for x, first, last in zip(dataset.X[rows[counted]], p10[counted], p90[counted], strict=True):
-        unpaid = [1.0, *curve.at(x, terms), 0.0]  # before the shortest term, after the longest
-        said.append(unpaid[first - curve.shortest] - unpaid[last - curve.shortest + 1])
-    assert found.covered_rate_said == pytest.approx(np.mean(said))
-
-
-def test_without_a_known_payment_there_is_no_measure(datasets, fits):
-    rows = datasets["late"].between(CUTOFF, END)
-    assert measure_payment_dates(fits["late"].curve, datasets["late"], rows, CUTOFF) is None
 
 
 def test_only_the_late_curve_names_payment_dates(evaluations):

@@ -14,7 +14,15 @@ from features.ledger import LedgerError
 from tests.features.ledgers import is_known, known_before
 from tests.training.conftest import CUTOFF, QUICK, dataset_of
 from training.dataset import DEFAULT, LATE, Dataset, Pairs
-from training.fit import Fit, calibrate, draw_stages, fit, monotone_directions
+from training.fit import (
+    MOST_CALIBRATED,
+    Fit,
+    calibrate,
+    draw_stages,
+    fit,
+    monotone_directions,
+    thinned,
+)
 
 both = pytest.mark.parametrize("question", ["late", "default"])
 
@@ -55,6 +63,7 @@ def test_facts_known_from_the_cutoff_on_do_not_change_the_fit(facts, fits, quest
     again = fit(dataset_of(question, history.build(alter(facts, CUTOFF))), CUTOFF, QUICK)
     assert text(again) == text(fits[question])
     assert again.curve.calibration == fits[question].curve.calibration
+    assert again.curve.tail == fits[question].curve.tail
     assert replace(again, curve=fits[question].curve) == fits[question]
 
 
@@ -279,3 +288,36 @@ def test_a_row_asked_twice_weighs_as_much_as_a_row_asked_once(rng):
     once, twice = calibrate(LATE, margins, pairs), calibrate(LATE, np.tile(margins, 2), doubled)
     assert once.slope == pytest.approx(twice.slope, abs=1e-4)
     assert once.offsets == pytest.approx(twice.offsets, abs=1e-3)
+
+
+# ------------------------------------------------------------------------------------ quick enough
+
+
+def test_few_pairs_all_calibrate_and_many_are_thinned_without_losing_weight(rng):
+    def drawn(n: int) -> Pairs:
+        term = rng.choice(LATE.knots, n).astype(np.int32)
+        return Pairs(np.arange(n), term, rng.random(n) < 0.3, rng.uniform(0.1, 0.2, n))
+
+    few, many = drawn(1_000), drawn(4 * MOST_CALIBRATED)
+    assert all(np.array_equal(*both) for both in zip(thinned(few), few, strict=True))
+    assert thinned(many).row.size == MOST_CALIBRATED
+    assert thinned(many).weight.sum() == pytest.approx(many.weight.sum(), rel=0.01)
+
+
+def test_calibration_on_thinned_pairs_is_that_on_all(rng):
+    n = 4 * MOST_CALIBRATED
+    term, margins = rng.choice(LATE.knots, n).astype(np.int32), rng.normal(-1, 2, n)
+    happened = rng.random(n) < expit(0.8 * margins + 0.1 - term / 100)
+    pairs = Pairs(np.arange(n), term, happened, np.full(n, 1 / 6))
+    on_all, on_some = calibrate(LATE, margins, pairs), calibrate(LATE, margins[::4], thinned(pairs))
+    assert on_some.slope == pytest.approx(on_all.slope, abs=0.02)
+    assert on_some.offsets == pytest.approx(on_all.offsets, abs=0.08)
+
+
+@both
+def test_predictions_are_the_same_to_the_bit_on_one_thread_and_on_several(datasets, fits, question):
+    curve, X = fits[question].curve, datasets[question].X
+    term = np.full(X.shape[0], 60, np.int32)
+    assert curve.threads == QUICK.threads == 1
+    said = [replace(curve, threads=n).log_odds(X, term) for n in (1, 2, 3)]
+    assert all(np.array_equal(said[0], one) for one in said)

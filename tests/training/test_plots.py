@@ -48,16 +48,17 @@ def asked(rng) -> list[Asked]:
     return [Asked(term, said, rng.random(500) < said) for term in (0, 5, 30)]
 
 
-def test_a_fit_shows_calibration_gains_and_contributions_twice_the_same(curve, datasets):
+def test_a_fit_shows_calibration_gains_and_contributions_twice_the_same(curve, datasets, asked):
     late = datasets["late"]
-    shown = plots.of_fit(curve, late, late.between(CUTOFF, END), END)
+    rows = late.between(CUTOFF, END)
+    shown = plots.of_fit(curve, late, rows, asked)
     assert {name.split("_")[0] for name in shown} == {
         "plots/reliability.png",
         "plots/gains.png",
         "plots/shap",
     }
     assert sum("dependence" in name for name in shown) == plots.DEPENDENCES
-    assert plots.of_fit(curve, late, late.between(CUTOFF, END), END) == shown
+    assert plots.of_fit(curve, late, rows, asked) == shown
     for picture in shown.values():
         width, height = size(picture)
         assert 400 < height <= width < 2_000
@@ -70,7 +71,7 @@ def test_a_picture_carries_neither_a_date_nor_the_name_of_a_library(asked):
 
 def test_while_no_outcome_is_known_there_is_nothing_to_show(curve, datasets):
     late = datasets["late"]
-    assert plots.of_fit(curve, late, late.between(END - 2, END), END - 30) == {}
+    assert plots.of_fit(curve, late, late.between(END - 2, END), []) == {}
 
 
 def test_each_picture_depends_on_what_it_shows(asked, rng):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
 
 from features import history
 from features.dictionary import dictionary
@@ -23,6 +24,7 @@ from training.scorecard import (
     Scorecard,
     bin_feature,
     fit_scorecard,
+    regression,
 )
 
 QUESTIONS = [("late", 15), ("default", 90)]
@@ -218,3 +220,16 @@ def test_without_a_known_outcome_there_is_no_card(datasets):
     early = int(dataset.as_of.min()) + 300
     with pytest.raises(LedgerError, match="default scorecard: no outcome at 365 days is known"):
         fit_scorecard(dataset, 365, early)
+
+
+# --------------------------------------------------------------------------------------- regression
+
+
+@pytest.mark.parametrize("start", [0.0, 1.0, 30.0])  # from afar a whole step would be too far
+def test_the_regression_is_the_one_that_scikit_learn_finds(rng, start):
+    weights = rng.normal(0, 1, (3_000, 4))
+    happened = rng.random(3_000) < expit(weights @ [1.0, 0.5, 0.0, -0.4] - 3)
+    expected = LogisticRegression(solver="newton-cholesky", tol=1e-10).fit(weights, happened)
+    intercept, coefficients = regression(weights, happened, np.full(4, start))
+    assert intercept == pytest.approx(expected.intercept_[0], abs=1e-6)
+    assert coefficients == pytest.approx(expected.coef_[0], abs=1e-6)
