@@ -24,7 +24,7 @@ from models import bundle as bundles
 from models.bundle import Bundle
 from models.metrics import Interval, Quality
 from models.targets import DEFAULT_DEFINITIONS, find_defaults
-from training import gate, gate_file, model_card, plots, tune
+from training import gate, gate_file, model_card, plots
 from training.card import as_date, card, figures, parameters
 from training.dataset import DEFAULT, LATE, Dataset, default_dataset, late_dataset
 from training.evaluate import Evaluation, evaluate
@@ -221,6 +221,8 @@ def _train(
     _require_history(dataset, cutoff)
     settings, tags = plan.settings, {}
     if plan.trials:
+        from training import tune  # Optuna takes a second to import
+
         found = tune.search(dataset, cutoff, settings, plan.trials, plan.search_seconds, stage)
         tried = [Trial(trial.parameters, trial.value, trial.state) for trial in found.trials]
         settings, tags = found.settings, {"search_run_id": tracking.search(name, tried)}
