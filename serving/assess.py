@@ -32,6 +32,7 @@ from models.workspace import Workspace
 from serving import shadow
 from serving.answer import compose, to_bytes, with_its_place
 from serving.audit import Record
+from serving.overrides import Overrides
 from serving.situation import describe, is_in_default
 from serving.speaking import Speaking, consult
 
@@ -95,7 +96,7 @@ class Assessor:
         self, store: Store, record: Record, workspace: Workspace, clock: Callable[[], datetime]
     ) -> None:
         self._store, self._record, self._workspace = store, record, workspace
-        self._clock = clock
+        self._clock, self._overrides = clock, Overrides(record)
         self._ledger = store.ledger
         self._speaking: Speaking | None = None
         self._stamp: tuple[int, int] | None = None
@@ -174,6 +175,9 @@ class Assessor:
         views = consult(speaking, row, asked, self._ledger.currency, in_default=in_default)
         situation, cover = describe(books, as_of)
         decision = decide(asked, situation, views.risk, speaking.policy)
+        decision, override = self._overrides.apply(
+            decision, customer_id, asked, situation, books, as_of, speaking.policy
+        )
         answer = compose(
             str(uuid7()),
             as_of,
@@ -188,8 +192,10 @@ class Assessor:
             speaking.champions,
             assumed=order is None,
         )
+        answer["override"] = override
         evidence = {
             "ledger_id": self._ledger.id,
+            "owed_cents": situation.owed_cents,
             "sequence": sequence,
             "known_at_microseconds": _microseconds(now),
             "observed_from": ledger.observed_from,
@@ -203,7 +209,9 @@ class Assessor:
     def find(self, assessment_id: str) -> bytes | None:
         """Return an earlier assessment, byte for byte, or ``None``."""
         entry = self._record.find(assessment_id)
-        return None if entry is None else with_its_place(entry)
+        if entry is None or entry.kind != "assessment":
+            return None
+        return with_its_place(entry)
 
 
 class WhenReady:

@@ -161,6 +161,7 @@ ASSESSMENT_EXAMPLE: dict[str, Any] = {
     ],
     "insurance": {"covered": "0.00", "insured_rate": 0.9, "valid_to": None, "stale": False},
     "rules": [],
+    "override": None,
     "versions": {
         "late": f"sha256:{'1f' * 32}",
         "default": f"sha256:{'2e' * 32}",
