@@ -32,7 +32,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 import typer
 from rich.table import Column, Table
 
-from commands import override, policy
+from commands import limits, override, policy
 from commands.shared import (
     POLICY,
     ROOT,
@@ -82,6 +82,7 @@ app = typer.Typer(
 features_app = typer.Typer(help="Describe customers and invoices in bulk.", no_args_is_help=True)
 app.add_typer(features_app, name="features")
 app.add_typer(policy.app, name="policy")
+app.command()(limits.limits)
 app.command()(override.override)
 app.command()(override.overrides)
 

@@ -165,8 +165,6 @@ class Line(NamedTuple):
 Bound = Literal["need", "appetite", "group", "cover", "equity", "concentration"]
 """What may bound a limit; ``group`` is the appetite less what the rest of the group owes."""
 
-BY_NEED: Bound = "need"
-
 
 class Limit(NamedTuple):
     """A credit limit and its derivation in reading order.
@@ -213,7 +211,8 @@ def recommended_limit(order: Order, situation: Situation, risk: Risk, policy: Po
         Line("Achats sur un an", "Purchases over a year", situation.yearly_purchases_cents),
         Line("Besoin du client", "What the customer needs", need),
     ]
-    limit, binding = need, BY_NEED
+    limit = need
+    binding: Bound = "need"
     for bound in (*_appetite(order, situation, risk, policy), *_bounds(situation, policy)):
         lines.append(bound.line)
         if bound.most_cents is not None and bound.most_cents < limit:
