@@ -196,6 +196,7 @@ class Assessor:
         evidence = {
             "ledger_id": self._ledger.id,
             "owed_cents": situation.owed_cents,
+            "facts": sorted(situation.facts),
             "sequence": sequence,
             "known_at_microseconds": _microseconds(now),
             "observed_from": ledger.observed_from,

@@ -79,6 +79,7 @@ class _Assessed:
     customer_id: str
     order: Order
     owed_cents: int
+    of_the_insurer: frozenset[str]
 
     @property
     def place(self) -> dict[str, Any]:
@@ -159,7 +160,7 @@ class Overrider:
                 raise OverrideRefused("There is no decision in force to withdraw.")
             return self._put(wanted, assessed, _Ruling(None, None, [], before.expires_on), before)
         until = self._until(wanted, assessed, today)
-        true = self._facts(assessed.customer_id, now)
+        true = self._facts(assessed, now)
         self._require_no_barring(true)
         choice = _choice(wanted, assessed)
         self._require_mandate(choice, assessed, role)
@@ -183,8 +184,9 @@ class Overrider:
         order = Order(amount, margin, said["terms_days"], paid)
         if order.unpaid_cents == 0:
             raise OverrideRefused("The order is paid in advance: there is nothing to decide.")
-        owed_cents = evidence["owed_cents"]
-        return _Assessed(entry, answer, answer["customer"]["id"], order, owed_cents)
+        withdrawn = frozenset(evidence["facts"]) & {"cover_withdrawn"}
+        customer_id, owed_cents = answer["customer"]["id"], evidence["owed_cents"]
+        return _Assessed(entry, answer, customer_id, order, owed_cents, withdrawn)
 
     def _role(self, name: str) -> Role:
         if name not in self._people:
@@ -219,12 +221,16 @@ class Overrider:
             raise OverrideRefused(f"The assessment is of {made_on}, too old: assess again.")
         return wanted.until
 
-    def _facts(self, customer_id: str, now: datetime) -> frozenset[str]:
-        """Look up what is true of the customer now: more may be known than when it was assessed."""
+    def _facts(self, assessed: _Assessed, now: datetime) -> frozenset[str]:
+        """Look up what is true of the customer now: more may be known than when it was assessed.
+
+        A cover that the insurer withdrew may stand in no book: there the assessment's word counts.
+        """
         as_of = (now.date() - EPOCH).days + 1
         instant = (now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-        _, ledger, found = self._store.snapshot(customer_id, instant)
-        return frozenset(facts(position(build(current(found), ledger.observed_from), 0, as_of)))
+        _, ledger, found = self._store.snapshot(assessed.customer_id, instant)
+        books = build(current(found), ledger.observed_from)
+        return frozenset(facts(position(books, 0, as_of))) | assessed.of_the_insurer
 
     def _require_no_barring(self, true: frozenset[str]) -> None:
         for fact in self._policy.override.never_when:

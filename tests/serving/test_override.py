@@ -243,6 +243,23 @@ def test_nobody_overrides_what_became_known_even_after_the_assessment(desk, aske
         opened(desk, asked, by="Paul")
 
 
+def test_a_cover_withdrawn_that_only_the_assessment_knew_is_recorded_as_known(desk, asked):
+    entry = desk.record.find(asked["id"])
+    body = json.loads(entry.body)
+    body["evidence"]["facts"] = ["cover_withdrawn"]
+    desk.record.append("by-http", "assessment", json.dumps(body).encode())
+    told = opened(desk, {**asked, "id": "by-http"})
+    assert told["override"]["facts"] == ["cover_withdrawn"]
+
+
+def test_an_assessment_of_before_cannot_be_overridden(desk, asked):
+    body = json.loads(desk.record.find(asked["id"]).body)
+    del body["evidence"]["owed_cents"]
+    desk.record.append("old", "assessment", json.dumps(body).encode())
+    with pytest.raises(OverrideRefused, match="earlier version: assess again"):
+        opened(desk, {**asked, "id": "old"})
+
+
 # Later orders.
 
 
@@ -361,6 +378,13 @@ def test_a_barring_fact_that_appears_later_voids_it_and_the_answer_says_so(desk,
     assert later["override"] is None
     assert later["recommendation"]["action"] != "open"
     assert [one["id"] for one in later["rules"]][-1] == "override_void"
+
+
+def test_a_barring_fact_that_was_known_when_it_was_decided_does_not_void_it(desk, asked):
+    desk.add(WITHDRAWN)
+    again = desk.assess()
+    assert opened(desk, again)["override"]["facts"] == ["cover_withdrawn"]
+    assert desk.assess()["override"] is not None
 
 
 def test_it_counts_in_another_process_from_the_moment_it_is_durable(desk, asked, clock):
