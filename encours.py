@@ -32,7 +32,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 import typer
 from rich.table import Column, Table
 
-from commands import policy
+from commands import limits, override, policy
 from commands.portfolio import portfolio
 from commands.shared import (
     POLICY,
@@ -84,6 +84,9 @@ features_app = typer.Typer(help="Describe customers and invoices in bulk.", no_a
 app.add_typer(features_app, name="features")
 app.add_typer(policy.app, name="policy")
 app.command()(portfolio)
+app.command()(limits.limits)
+app.command()(override.override)
+app.command()(override.overrides)
 
 
 Mapping = Annotated[

@@ -162,6 +162,10 @@ class Line(NamedTuple):
     unit: Literal["cents", "rate", "days"] = "cents"
 
 
+Bound = Literal["need", "appetite", "group", "cover", "equity", "concentration"]
+"""What may bound a limit; ``group`` is the appetite less what the rest of the group owes."""
+
+
 class Limit(NamedTuple):
     """A credit limit and its derivation in reading order.
 
@@ -174,12 +178,15 @@ class Limit(NamedTuple):
         What the rules recommend, without regard to what was decided.
     review_days : int or None
         Until the limit is looked at again; None where the grade is not known.
+    bound : str or None
+        The first of the smallest bounds; None where a rule leaves no credit.
     """
 
     cents: int
     derivation: tuple[Line, ...]
     recommended_cents: int
     review_days: int | None = None
+    bound: Bound | None = None
 
 
 def recommended_limit(order: Order, situation: Situation, risk: Risk, policy: Policy) -> Limit:
@@ -201,8 +208,12 @@ def recommended_limit(order: Order, situation: Situation, risk: Risk, policy: Po
     """
     need = _on_step(_need(order, situation, policy), policy, math.ceil)
     bounds = [*_appetite(order, situation, risk, policy), *_bounds(situation, policy)]
-    most = min((one.most_cents for one in bounds if one.most_cents is not None), default=need)
-    limit = min(need, most)
+    most = min((one.most_cents for one in bounds if one.most_cents is not None), default=None)
+    limit = need
+    binding: Bound = "need"
+    for bound in bounds:
+        if bound.most_cents is not None and bound.most_cents < limit:
+            limit, binding = bound.most_cents, bound.name
     lines = [
         Line("Achats sur un an", "Purchases over a year", situation.yearly_purchases_cents),
         Line("Besoin du client", "What the customer needs", need),
@@ -211,13 +222,13 @@ def recommended_limit(order: Order, situation: Situation, risk: Risk, policy: Po
     ]
     in_force, decided = limit, situation.decided_limit_cents
     if decided is not None:
-        in_force = in_force_beside(most, decided, policy)
+        in_force = decided if most is None else in_force_beside(most, decided, policy)
         lines.append(Line("Limite décidée", "Decided limit", decided))
         lines.append(Line("Limite en vigueur", "Limit in force", in_force))
     days = None if risk.grade is None else policy.limit.review_days[risk.grade]
     if days is not None:
         lines.append(Line("Revoir dans", "Review in", days, "days"))
-    return Limit(in_force, tuple(lines), limit, days)
+    return Limit(in_force, tuple(lines), limit, days, binding)
 
 
 def in_force_beside(most_cents: int, decided_cents: int, policy: Policy) -> int:
@@ -235,6 +246,7 @@ class _Bound(NamedTuple):
 
     line: Line
     most_cents: int | None = None
+    name: Bound = "appetite"
 
 
 def _need(order: Order, situation: Situation, policy: Policy) -> Decimal:
@@ -262,7 +274,8 @@ def _appetite(order: Order, situation: Situation, risk: Risk, policy: Policy) ->
         uninsured = max(Decimal(0), uninsured - others)
         yield _Bound(Line("dont pris par le groupe", "of which taken by the group", others))
     most = _on_step(_with_cover(uninsured, situation), policy, math.floor)
-    yield _Bound(Line("Avec la part assurée", "With the insured part", most), most)
+    name: Bound = "group" if others else "appetite"
+    yield _Bound(Line("Avec la part assurée", "With the insured part", most), most, name)
 
 
 def _bounds(situation: Situation, policy: Policy) -> Iterator[_Bound]:
@@ -270,16 +283,18 @@ def _bounds(situation: Situation, policy: Policy) -> Iterator[_Bound]:
     rules = policy.limit
     if rules.beyond_cover_amount is not None:
         most = situation.covered_cents + int(100 * rules.beyond_cover_amount)
-        yield _Bound(Line("Couverture et au-delà", "Cover and beyond", most), most)
+        yield _Bound(Line("Couverture et au-delà", "Cover and beyond", most), most, "cover")
     if rules.equity is not None and situation.equity_cents is not None:
         share = rules.equity.share_rate * situation.equity_cents
         most = int(max(share, 100 * rules.equity.least_amount))
-        yield _Bound(Line("Part des capitaux propres", "Share of equity", most), most)
+        yield _Bound(Line("Part des capitaux propres", "Share of equity", most), most, "equity")
     if rules.concentration is not None:
         whole = 100 * rules.concentration.receivables_amount
         most = int(rules.concentration.share_rate * whole) - situation.group_exposure_cents
         most = max(0, most)
-        yield _Bound(Line("Concentration permise", "Concentration allowed", most), most)
+        yield _Bound(
+            Line("Concentration permise", "Concentration allowed", most), most, "concentration"
+        )
 
 
 def _with_cover(uninsured: Decimal, situation: Situation) -> Decimal:

@@ -31,6 +31,11 @@ Fact = Literal[
     "limit_breached",
     "is_natural_person",
 ]
+CustomerFact = Literal[
+    "bank_details_unverified", "insolvency_opened", "cover_withdrawn", "is_natural_person"
+]
+"""Facts of the customer that the books or the insurer tell, whatever the order."""
+
 SECURITIES: tuple[Security, ...] = ("retention_of_title", "bank_guarantee", "letter_of_credit")
 """What may stand behind the order; the loss that is left falls along them."""
 
@@ -300,6 +305,27 @@ class BlockingRule(Section):
         return self
 
 
+RoleName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Role(Section):
+    """What people of a role may decide: these options, up to an amount left on credit."""
+
+    most_amount: Amount
+    kinds: Annotated[tuple[Kind, ...], Field(strict=False, min_length=1)]
+
+
+class OverrideRules(Section):
+    """Who may decide otherwise than the policy; by default nobody."""
+
+    longest_days: Days = 90
+    never_when: Annotated[tuple[CustomerFact, ...], Field(strict=False)] = (
+        "bank_details_unverified",
+        "insolvency_opened",
+    )
+    roles: dict[RoleName, Role] = Field(default_factory=dict)
+
+
 class Policy(Whole):
     """A checked policy file, as :func:`load` reads it."""
 
@@ -318,6 +344,7 @@ class Policy(Whole):
     appetite: Appetite
     limit: LimitRules = LimitRules()
     blocking: Annotated[tuple[BlockingRule, ...], Field(strict=False)]
+    override: OverrideRules = OverrideRules()
 
     def assumed_margin_cents(self, amount_cents: int) -> int:
         """Return the margin of an order that was not given one, in cents."""

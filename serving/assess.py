@@ -36,6 +36,7 @@ from serving import shadow
 from serving.answer import compose, cover_evidence, to_bytes, with_its_place
 from serving.audit import Record
 from serving.covers import provider_of, rules_from_environment
+from serving.overrides import Overrides
 from serving.situation import Group, Insurer, describe, is_in_default
 from serving.speaking import Speaking, consult
 
@@ -107,6 +108,7 @@ class Assessor:
     ) -> None:
         self._store, self._record, self._workspace = store, record, workspace
         self._clock, self._insurer = clock, insurer or Insurer(rules_of_insurer())
+        self._overrides = Overrides(record)
         self._ledger = store.ledger
         self._speaking: Speaking | None = None
         self._stamp: tuple[int, int] | None = None
@@ -194,6 +196,9 @@ class Assessor:
             Group(self._store, _microseconds(now)),
         )
         decision = decide(asked, seen.situation, views.risk, speaking.policy)
+        decision, override = self._overrides.apply(
+            decision, customer_id, asked, seen.situation, as_of, speaking.policy
+        )
         answer = compose(
             str(uuid7()),
             as_of,
@@ -208,8 +213,11 @@ class Assessor:
             self._insurer.rules,
             assumed=order is None,
         )
+        answer["override"] = override
         evidence = {
             "ledger_id": self._ledger.id,
+            "owed_cents": seen.situation.owed_cents,
+            "facts": sorted(seen.situation.facts),
             "sequence": sequence,
             "known_at_microseconds": _microseconds(now),
             "observed_from": ledger.observed_from,
@@ -224,7 +232,9 @@ class Assessor:
     def find(self, assessment_id: str) -> bytes | None:
         """Return an earlier assessment, byte for byte, or ``None``."""
         entry = self._record.find(assessment_id)
-        return None if entry is None else with_its_place(entry)
+        if entry is None or entry.kind != "assessment":
+            return None
+        return with_its_place(entry)
 
 
 class WhenReady:

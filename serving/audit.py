@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from features.store import connect, writing
+from features.store_database import reading
 
 _metadata = sa.MetaData()
 _entries = sa.Table(
@@ -24,6 +25,9 @@ _entries = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("leaf_hash", sa.Text, nullable=False),
     sa.Column("recorded_at", sa.BigInteger, nullable=False),
+)
+_overrides = sa.Index(  # so that asking whether there is one costs nothing where there are none
+    "entries_override", _entries.c.sequence, sqlite_where=sa.text("kind = 'override'")
 )
 _IS_THERE = "WHEN EXISTS (SELECT 1 FROM entries WHERE sequence = NEW.sequence OR id = NEW.id)"
 for _verb, _when in (
@@ -39,6 +43,10 @@ for _verb, _when in (
             "BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
         ).execute_if(dialect="sqlite"),
     )
+_OVERRIDES_AFTER = (
+    "SELECT sequence, id, kind, body, leaf_hash FROM entries "
+    "WHERE kind = 'override' AND sequence > ? ORDER BY sequence"
+)
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Entry:
         Its place in the record, from 1.
     id : str
     kind : str
-        ``assessment``.
+        ``assessment``, or ``override``: a person's decision instead of the policy's.
     body : bytes
         UTF-8 JSON, exactly as recorded.
     leaf_hash : str
@@ -78,6 +86,7 @@ class Record:
         self._engine = connect(url)
         with writing(self._engine) as connection:  # one of several starting workers makes it
             _metadata.create_all(connection)
+            _overrides.create(connection, checkfirst=True)  # a record of before has none
 
     def append(self, id: str, kind: str, body: bytes) -> Entry:
         """Add an entry; it is on disk when this returns.
@@ -100,6 +109,12 @@ class Record:
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(*columns).where(_entries.c.id == id)).first()
         return None if row is None else Entry(**row._mapping)
+
+    def overrides_after(self, sequence: int) -> list[Entry]:
+        """Return the overrides after a place of the record, in its order."""
+        with reading(self._engine) as cursor:
+            rows = cursor.execute(_OVERRIDES_AFTER, (sequence,)).fetchall()
+        return [Entry(*row) for row in rows]
 
 
 def leaf_hash(body: bytes) -> str:

@@ -166,7 +166,10 @@ class Recommendation(Told):
     ]
     proposed_action: Annotated[
         Kind | None,
-        Field(description="What the policy would do with an order held for review, if it can."),
+        Field(
+            description="What the policy would do with an order held for review, if it can, or "
+            "that a person decided otherwise."
+        ),
     ]
     deposit_rate: Annotated[
         Rate | None, Field(description="Share of the amount to ask on order, 0 to 1.")
@@ -320,6 +323,22 @@ class Exposure(Told):
     ]
 
 
+class Override(Told):
+    """A person's decision in force; who decided and why stay on the record."""
+
+    id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    assessment_id: Annotated[str, Field(description="The assessment it was decided on.")]
+    role: Annotated[str, Field(description="Of the person, in the policy.")]
+    action: Kind
+    deposit_rate: Rate | None
+    terms_days: Annotated[int | None, Field(description="Of shorter terms.")]
+    limit: Annotated[
+        Money, Field(description="Exposure, the order included, up to which it holds.")
+    ]
+    decided_on: Day
+    expires_on: Annotated[Day, Field(description="Last day in force.")]
+
+
 class Versions(Told):
     """Exactly what spoke; null where a curve abstains for want of a model."""
 
@@ -380,6 +399,13 @@ class Assessment(Told):
     ]
     insurance: Insurance
     rules: Annotated[list[Rule], Field(description="Rules that fired, in order.")]
+    override: Annotated[
+        Override | None,
+        Field(
+            description="A person's decision that counts for this order: it is the recommended "
+            "action, and `proposed_action` is the policy's own."
+        ),
+    ]
     versions: Versions
     record: RecordPlace
 

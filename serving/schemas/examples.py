@@ -200,6 +200,7 @@ ASSESSMENT_EXAMPLE: dict[str, Any] = {
         "stale_en": None,
     },
     "rules": [],
+    "override": None,
     "versions": {
         "late": f"sha256:{'1f' * 32}",
         "default": f"sha256:{'2e' * 32}",

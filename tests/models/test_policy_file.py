@@ -57,6 +57,10 @@ FAULTS = [
     ("refuse: 0", "refuse: 0.1", "refuse:", "acceptance_rate.refuse"),
     ("unsecured: 0.60", "unsecured: '0.60'", "unsecured:", "lgd_rate.unsecured"),
     ("terms + 90", "terms × 3", "horizon_days:", "horizon_days"),
+    ("longest_days: 90", "longest_days: 0", "longest_days:", "override.longest_days"),
+    (", insolvency_opened]  #", ", rumours]  #", "never_when:", "override.never_when.1"),
+    ("most_amount: 10000\n", "most_amount: -1\n", "most_amount: -1", "roles.sales_manager"),
+    ("kinds: [deposit, cash", "kinds: [gift, cash", "kinds: [gift", "roles.sales_manager.kinds.0"),
     ("bureau\n", "agency\n", "default_definition:", "default_definition"),
     (
         "step_rate: 0.05",
