@@ -184,7 +184,9 @@ def _results(
 def _table(found: list[Result], every: list[Override], day: date, currency: str) -> Table:
     latest = {one.customer_id: one.id for one in every}
     columns = ("decided, until", "order", "policy", "decided instead", "since")
-    table = Table(*columns, title=f"Decided otherwise than the policy, in {currency}")
+    table = Table(
+        *columns, title=f"Decided otherwise than the policy, in {currency}", show_lines=True
+    )
     table.add_column("result so far", justify="right")
     for one in found:
         override, result = one.override, one.result_cents
@@ -206,22 +208,18 @@ def _table(found: list[Result], every: list[Override], day: date, currency: str)
     return table
 
 
-def _say_summary(total: Summary, currency: str) -> None:
-    other = total.overrides - total.softer - total.harder
-    say(
-        f"Decisions: {total.overrides}, {total.softer} softer than the policy, {total.harder} "
-        f"harder, {other} not comparable."
-    )
-    if total.known == 0:
-        say("Result so far: nothing known yet.")
-        return
-    expected = f"{total.proposed_profit_cents / 100:,.2f}"
-    say(
-        f"Result so far of the {total.known} where anything is known: "
-        f"{total.result_cents / 100:,.2f} {currency} (margin of what was paid less what was lost); "
-        f"the policy expected {expected} of its own choices on them. What an order that was "
-        "refused would have brought, nobody knows."
-    )
+def _say_summary(totals: list[Summary], currency: str) -> None:
+    for one in totals:
+        way = "not comparable" if one.direction is None else f"{one.direction} than the policy"
+        if one.known == 0:
+            say(f"{one.overrides} {way}: nothing known yet.")
+            continue
+        so_far, expected = one.result_cents / 100, one.proposed_profit_cents / 100
+        say(
+            f"{one.overrides} {way}: {so_far:,.2f} {currency} so far, of the {one.known} where "
+            f"anything is known; the policy expected {expected:,.2f} of its own choices on them."
+        )
+    say("So far: margin of what was paid less what was lost. An order refused has no outcome.")
 
 
 def _opened(ledger: str | None) -> tuple[Workspace, Store]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from features.history import History, last_step
 from features.settlement import CREDIT_NOTE, WRITE_OFF
-from models.overrides import Override
+from models.overrides import Direction, Override
 from models.targets import Defaults, is_in_default
 from serving.audit import Record
 
@@ -90,11 +90,14 @@ class Result(NamedTuple):
 
 
 class Summary(NamedTuple):
-    """All overrides together, withdrawals left out."""
+    """Overrides of one direction together, withdrawals left out.
 
+    Money is of those that are `known` alone; `proposed_profit_cents` is what the policy expected of
+    its own choices on them.
+    """
+
+    direction: Direction | None
     overrides: int
-    softer: int
-    harder: int
     known: int
     result_cents: int
     proposed_profit_cents: int
@@ -149,17 +152,18 @@ def results(
     return found
 
 
-def summary(found: Sequence[Result]) -> Summary:
-    """Sum results up; money only where it is known."""
-    known = [one for one in found if one.result_cents is not None]
-    return Summary(
-        overrides=len(found),
-        softer=sum(one.override.direction == "softer" for one in found),
-        harder=sum(one.override.direction == "harder" for one in found),
-        known=len(known),
-        result_cents=sum(one.result_cents or 0 for one in known),
-        proposed_profit_cents=sum(one.proposed_profit_cents or 0 for one in known),
-    )
+def summary(found: Sequence[Result]) -> list[Summary]:
+    """Sum results up by direction: softer and harder than the policy, and not comparable."""
+    directions: tuple[Direction | None, ...] = ("softer", "harder", None)
+    parts = [(way, [one for one in found if one.override.direction == way]) for way in directions]
+    return [_summed(way, part) for way, part in parts if part]
+
+
+def _summed(way: Direction | None, part: Sequence[Result]) -> Summary:
+    known = [one for one in part if one.result_cents is not None]
+    result = sum(one.result_cents or 0 for one in known)
+    proposed = sum(one.proposed_profit_cents or 0 for one in known)
+    return Summary(way, len(part), len(known), result, proposed)
 
 
 def _followed(
@@ -247,7 +251,7 @@ def _words(state: State, here: list[Followed]) -> str:
         case "paid":
             return f"{total:,.2f} paid {_lateness(worst)}"
         case "overdue":
-            return f"{total:,.2f} overdue by {worst} days"
+            return f"{total:,.2f} overdue by {_days(worst)}"
         case "lost":
             lost = sum(one.lost_cents for one in here) / 100
             return f"{lost:,.2f} of {total:,.2f} lost (default or write-off)"
@@ -258,7 +262,11 @@ def _words(state: State, here: list[Followed]) -> str:
 
 
 def _lateness(days: int) -> str:
-    return "on time" if days <= 0 else f"late, by {days} days at most"
+    return "on time" if days <= 0 else f"late, by {_days(days)} at most"
+
+
+def _days(days: int) -> str:
+    return "1 day" if days == 1 else f"{days} days"
 
 
 def _day(date: Any) -> int:

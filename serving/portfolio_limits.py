@@ -109,18 +109,17 @@ def portfolio(
 
 
 class _Scores(NamedTuple):
-    """What the default curve says; each array is of shape (n_customers,), NaN where it abstains."""
+    """What the default curve says; arrays of shape (n_customers,), NaN where it abstains."""
 
     at_horizon: NDArray[np.float64]
-    within_a_year: NDArray[np.float64]
+    grade: NDArray[np.str_]
     abstains: Words
 
     def risk(self, place: int) -> Risk | None:
         """Give what the rules reckon with; the expected delay does not move a limit."""
         if np.isnan(self.at_horizon[place]):
             return None
-        letter = str(grades.grade(self.within_a_year[place]))
-        return Risk(float(self.at_horizon[place]), 0.0, grade=letter)
+        return Risk(float(self.at_horizon[place]), 0.0, grade=str(self.grade[place]))
 
 
 def _score(
@@ -141,7 +140,8 @@ def _score(
         for place, horizon in enumerate((lives, year)):
             scores[place, asked] = curve.probability(X[asked], horizon)
     scores[:, in_default] = 1.0
-    return _Scores(scores[0], scores[1], NO_MODEL if bundle is None else TOO_THIN)
+    letters = grades.grade(np.nan_to_num(scores[1], nan=1.0))  # read where there is a probability
+    return _Scores(scores[0], letters, NO_MODEL if bundle is None else TOO_THIN)
 
 
 def _usual_orders(
@@ -149,12 +149,13 @@ def _usual_orders(
 ) -> list[Order]:
     """Give each customer's median amount and terms, as an assessment without an order does."""
     invoices, found = history.invoices, []
+    granted = invoices.due_on - invoices.issued_on
     for view in history.views.at(codes, np.full(codes.size, as_of)):
         first, last = invoices.start[view], invoices.start[view + 1]
         end = first + int(np.searchsorted(invoices.known_on[first:last], as_of))
         latest = slice(max(first, end - HABIT), end)
         amount = int(np.median(invoices.amount_cents[latest]))
-        terms = int(np.median((invoices.due_on - invoices.issued_on)[latest]))
+        terms = int(np.median(granted[latest]))
         found.append(Order(amount, policy.assumed_margin_cents(amount), terms))
     return found
 

@@ -90,7 +90,7 @@ def test_the_list_shows_the_decision_beside_the_policy_s_and_nothing_known_yet(r
     for words in ("C-00100", "open terms: softer", "Claire, credit_manager", "no invoice since"):
         assert words in listed
     assert "nothing known yet" in listed
-    assert "1 softer than the policy, 0 harder" in listed
+    assert "1 softer than the policy: nothing known yet" in listed
     assert "Nobody has decided" in run_there("overrides", "C-00002", *DAY).out
 
 
@@ -98,5 +98,5 @@ def test_a_withdrawn_decision_has_ended_and_is_no_decision_of_its_own(run_there,
     decide(run_there, assessed, "--action", "open")
     assert "withdraws the decision in force" in decide(run_there, assessed, "--withdraw").out
     listed = run_there("overrides", *DAY).out
-    assert "Decisions: 1," in listed
+    assert "1 softer than the policy" in listed
     assert "ended 2025-07-01" in listed or "ended 2025-07-02" in listed

@@ -84,7 +84,7 @@ def test_invoices_are_taken_until_they_make_up_the_order(follow):
         (1_000_00, "overdue", 1),
     ]
     assert one.result_cents == 8 * 9_000  # 8 % of 9,000 = 720
-    assert one.in_words == "9,000.00 paid late, by 12 days at most; 1,000.00 overdue by 1 days"
+    assert one.in_words == "9,000.00 paid late, by 12 days at most; 1,000.00 overdue by 1 day"
 
 
 def test_what_is_open_and_not_due_says_nothing_yet(follow):
@@ -181,12 +181,14 @@ def test_another_customer_s_invoices_do_not_count(follow):
     assert follow("2024-06-01", an_override(customer_id="nobody"))[0].followed == ()
 
 
-def test_the_summary_sums_only_what_is_known(follow):
+def test_the_summary_is_by_direction_and_sums_only_what_is_known(follow):
     """
     customer | due_on     | settled_on | amount
     A        | 2024-04-05 | 2024-04-05 | 10000
     """
     found = follow("2024-06-01", an_override(), an_override(customer_id="B", direction="harder"))
-    total = summary(found)
-    assert (total.overrides, total.softer, total.harder, total.known) == (2, 1, 1, 1)
-    assert (total.result_cents, total.proposed_profit_cents) == (800_00, 320_00)
+    softer, harder = summary(found)
+    assert (softer.direction, softer.overrides, softer.known) == ("softer", 1, 1)
+    assert (softer.result_cents, softer.proposed_profit_cents) == (800_00, 320_00)
+    assert (harder.direction, harder.overrides, harder.known) == ("harder", 1, 0)
+    assert (harder.result_cents, harder.proposed_profit_cents) == (0, 0)
