@@ -10,8 +10,8 @@ paid 60 days late                   50.00  0.00    12.50  1,000 × 5 % × 90 / 3
 never paid, covered at 90 %         50.00   100    16.67  lent for 30 + 90 days; −66.67
 =================================  ======  ====  =======  ======================================
 
-Accepting all earned 16.66. Asking a deposit of 30 % for the last one halves nothing: 70 % of the
-loss and of the funding stay, 50 − 70 − 11.67 = −31.67 if the customer accepts, and 0 if not.
+Accepting all earned 16.67. A deposit of 30 % asked for the last one leaves 70 % of the loss and of
+the funding: 50 − 70 − 11.67 = −31.67 if the customer accepts, and 0 if not.
 
 **What nobody can know.** An order that was answered with a condition was, in truth, delivered on
 open terms: whether the customer would have taken the condition is not in any ledger. Its result is
@@ -29,7 +29,7 @@ The insurer pays his share of it, in turn and at most once of each cover.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple, cast
@@ -507,8 +507,75 @@ def _sum_interval(values: Floats, resamples: int) -> Interval:
     return interval(drawn_by_customer(total, np.arange(values.size), resamples))
 
 
-def compare(
-    answers: Sequence[Answers], past: PastOrders, became: Realised, world: Policy
-) -> Mapping[str, Result]:
-    """Give the result of each policy by its name."""
-    return {one.name: result(one, past, became, world) for one in answers}
+class Beliefs(NamedTuple):
+    """What a policy believed of open terms, beside what was seen on the same orders.
+
+    Of customers who were not in default when they ordered, and for whom there was a probability.
+
+    Attributes
+    ----------
+    orders : int
+    said, seen : float
+        P(default over the order's life), mean, and the share that defaulted.
+    said_by_amount, seen_by_amount : float
+        The same, each order weighing as its amount.
+    lgd_assumed, lgd_seen : float
+        Share lost of an order whose customer defaults: the policy's, and that of the ledger, cures
+        and recoveries included, before insurance. NaN where nobody defaulted.
+    expected_loss, lost : float
+        On open terms after insurance, in cents; customers in default included.
+    """
+
+    orders: int
+    said: float
+    seen: float
+    said_by_amount: float
+    seen_by_amount: float
+    lgd_assumed: float
+    lgd_seen: float
+    expected_loss: float
+    lost: float
+
+
+def beliefs(
+    amount: Floats,
+    probability: Floats,
+    happened: Bools,
+    asked: Bools,
+    became: Realised,
+    answers: Answers,
+    actual: Result,
+    lgd_assumed: float,
+) -> Beliefs:
+    """Compare beliefs with what was seen.
+
+    Parameters
+    ----------
+    amount, probability : ndarray of float64, shape (n_orders,)
+    happened, asked : ndarray of bool, shape (n_orders,)
+        Whether the customer defaulted; which orders to compare.
+    became : Realised
+    answers : Answers
+        The policy's.
+    actual : Result
+        Of accepting all.
+    lgd_assumed : float
+    """
+    weight, defaulted = amount[asked], asked & happened
+    exposed = float(amount[defaulted].sum())
+    priced = answers.priced if answers.priced is not None else np.ones(amount.size, bool)
+    return Beliefs(
+        int(asked.sum()),
+        _mean(probability[asked], np.ones(weight.size)),
+        _mean(happened[asked], np.ones(weight.size)),
+        _mean(probability[asked], weight),
+        _mean(happened[asked], weight),
+        lgd_assumed,
+        float(became.lost[defaulted].sum()) / exposed if exposed else float("nan"),
+        answers.expected_loss_cents,
+        float(actual.earned.loss[priced].sum()),
+    )
+
+
+def _mean(values: Floats | Bools, weight: Floats) -> float:
+    return float(values @ weight / weight.sum()) if weight.size else float("nan")

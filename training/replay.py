@@ -285,7 +285,8 @@ def expected_delays(late: TermCurve, X: Floats) -> Floats:
         rows = X[first : first + CHUNK]
         asked = np.repeat(rows, DELAYS.size, axis=0)
         said = late.probability(asked, np.tile(DELAYS, len(rows)))
-        found[first : first + CHUNK] = said.reshape(-1, DELAYS.size) @ weights
+        weighted = said.reshape(-1, DELAYS.size) * weights
+        found[first : first + CHUNK] = weighted.sum(axis=1)  # a row's sum, whatever its company
     return found
 
 
