@@ -164,8 +164,8 @@ def simulate(
         f"are those of {name}, for every policy."
     )
     say(
-        f"{tested.issued:,} invoices, of which {tested.not_matured:,} have not been due for 90 days "
-        f"and are left out; {len(tested.past.orders):,} of the others replayed, seed {plan.seed}."
+        f"{tested.issued:,} invoices; {tested.not_matured:,} of them have not been due for 90 days "
+        f"and are left out. {len(tested.past.orders):,} of the others replayed, seed {plan.seed}."
     )
     for table in tables(tested, described.currency, RESAMPLES):
         console.print(table)
