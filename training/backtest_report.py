@@ -60,7 +60,9 @@ def spread(interval: Interval) -> str:
 
 
 def _counted(asked: Asked) -> str:
-    return f"{asked.orders:,} of {asked.customers:,}: {money(asked.cents)}"
+    if not asked.orders:
+        return "–"
+    return f"{asked.orders:,} ({asked.customers:,}) {money(asked.cents)}"
 
 
 def _table(title: str, *columns: str, caption: str | None = None) -> Table:
@@ -98,9 +100,12 @@ def in_money(tested: Backtest, currency: str) -> Table:
         ("losses avoided against accept all", beside("loss")),
         ("margin forgone against accept all", beside("margin")),
         ("unpaid, nobody knows yet", part("undecided")),
-        ("refused who paid: orders of customers", lambda one: _counted(one.refused_who_paid)),
+        (
+            "refused who paid: orders (customers), amount",
+            lambda one: _counted(one.refused_who_paid),
+        ),
         ("condition asked of who paid", lambda one: _counted(one.conditions_to_who_paid)),
-        ("deposits asked: orders of customers", lambda one: _counted(one.deposits)),
+        ("deposits asked: orders (customers), amount", lambda one: _counted(one.deposits)),
     ]
     title = (
         f"{len(tested.past.orders):,} orders of {np.unique(tested.past.customer).size:,} "

@@ -26,6 +26,7 @@ from training.backtest import (
     Answers,
     Result,
     accept_all,
+    beliefs,
     by_ageing,
     by_policy,
     difference,
@@ -415,21 +416,64 @@ def test_a_policy_does_not_win_by_what_it_believes(three):
     assert answers.each("acceptance")[:2].tolist() == [0.40, 0.40]
 
 
-def test_who_knows_the_outcome_earns_more_than_the_model(past, curves):
-    """The same policy, told in truth who will be lost, and that the others will not."""
-    orders = orders_between(past, CUTOFF - 300, CUTOFF + 120)
-    said, became = risks_of(past, orders, curves), realised(past, orders.invoice, END)
-    truth = [
-        None if risk is None else Risk(float(lost), risk.expected_delay_days, float(lost), "D")
-        for risk, lost in zip(said, became.lost > 0, strict=True)
-    ]
-    earns = {}
-    for name, told in (("model", said), ("truth", truth)):
-        decisions = replay.replay(orders, told, POLICY)
-        answers = by_policy(name, orders, decisions, POLICY, POLICY)
-        earns[name] = result(answers, orders, became, POLICY)
-    gain = difference(earns["truth"], earns["model"], resamples=100)
-    assert gain.all.low > 0
+def told(words: str, orders: PastOrders, said: list, became: object, policy=POLICY) -> Result:
+    decisions = replay.replay(orders, said, policy)
+    return result(by_policy(words, orders, decisions, policy, POLICY), orders, became, POLICY)
+
+
+@pytest.fixture(scope="module")
+def early(datasets) -> replay.Curves:
+    """Curves of a year before, for orders enough to tell policies apart."""
+    late, default = (fit(datasets[name], CUTOFF - 365, QUICK).curve for name in datasets)
+    return replay.Curves(late, default)
+
+
+@pytest.fixture(scope="module")
+def thin(past) -> PastOrders:
+    """Sixteen months of orders with a margin of 1 %."""
+    invoice = replay.choose(past, CUTOFF - 365, CUTOFF + 120)
+    return replay.past_orders(past, invoice, RULES, 0.01)
+
+
+def test_on_a_thin_margin_the_policy_earns_more_than_accept_all_and_the_ageing_rule(
+    past, thin, early
+):
+    """Whoever pays 60 days late costs more funding than the margin; most conditions pay."""
+    became = realised(past, thin.invoice, END)
+    policy = told("policy", thin, risks_of(past, thin, early), became)
+    for other in (accept_all(thin, POLICY), by_ageing(thin, POLICY)):
+        more = difference(policy, result(other, thin, became, POLICY))
+        assert more.all.low > 0
+        assert more.without_largest.low > 0
+
+
+def test_the_same_policy_earns_more_when_told_the_truth(orders, said, became):
+    """Who will be lost, and that the others will not; without limits and rules, deaf to both."""
+    free = policy_with(
+        limit={"headroom": 1000, "equity": None, "concentration": None, "hysteresis_rate": 0},
+        appetite={"expected_loss_rate": 1},
+        blocking=[],
+    )
+    at = [replace(one, decided_limit_cents=None) for one in orders.situations]
+    anyone = replace(orders, situations=at)
+    guessed = [risk or Risk(0.02, 5.0, 0.02, "C") for risk in said]
+    lost = (became.lost > 0).astype(float).tolist()
+    truth = [Risk(p, one.expected_delay_days, p, "C") for p, one in zip(lost, guessed, strict=True)]
+    knows = told("knows", anyone, truth, became, free)
+    guesses = told("guesses", anyone, guessed, became, free)
+    more = difference(knows, guesses)
+    assert more.all.low > 0
+    assert more.without_largest.low > 0
+
+
+def test_beliefs_are_compared_with_what_was_seen(three):
+    """Two of three orders are asked: one in ten said, one in two seen, the whole of it lost."""
+    asked, happened = np.array([True, False, True]), np.array([False, False, True])
+    said = np.array([0.1, np.nan, 0.1])
+    went = three.of(accept_all(three.past, WORLD))
+    priced = replace(went.answers, priced=asked, expected_loss_cents=12_00.0)
+    found = beliefs(three.past.amount, said, happened, asked, three.became, priced, went, 0.6)
+    assert found == (2, 0.1, 0.5, 0.1, 0.5, 0.6, 1.0, 12_00, pytest.approx(100_00))
 
 
 def test_a_difference_is_paired_seeded_and_contains_its_point(orders, became):
