@@ -71,8 +71,9 @@ customers, paired]. Conditions are weighted with the acceptance that the policy 
 probability*: that the customer defaults over the order's life, of a booster that reads the
 simulation's stress and the ledger, on other customers' orders. *Hindsight* refuses what lost money
 and nothing else: no open terms could have earned more. *Without limits*: neither need, appetite,
-equity, a decided limit nor the rule on a breached limit. *Loss given default as seen*: all of the
-policy's scaled so that the unsecured one is that of the orders themselves.
+equity, a decided limit nor the rule on a breached limit. *LGD as seen*: the policy's losses given
+default, scaled so that the unsecured one is what was lost, before insurance, of the orders whose
+customer defaulted. Conditions cost customers: where nearly nothing is lost, nothing is to be won.
 """
 
 
@@ -83,12 +84,14 @@ class Variant:
     Attributes
     ----------
     words : str
-    has_limits, is_true, is_lgd_seen : bool
-        Whether the limits bind, the probability is the true one, and LGD is as seen.
+    has_limits, has_rules, is_true, is_lgd_seen : bool
+        Whether the limits and the blocking rules bind, the probability is the true one, and the
+        loss given default is as seen.
     """
 
     words: str
     has_limits: bool = True
+    has_rules: bool = True
     is_true: bool = False
     is_lgd_seen: bool = False
 
@@ -97,12 +100,8 @@ VARIANTS = (
     Variant("true probability", is_true=True),
     Variant("without limits", has_limits=False),
     Variant("without limits, true probability", has_limits=False, is_true=True),
-    Variant(
-        "without limits, true probability, loss given default as seen",
-        has_limits=False,
-        is_true=True,
-        is_lgd_seen=True,
-    ),
+    Variant("the same, LGD as seen", has_limits=False, is_true=True, is_lgd_seen=True),
+    Variant("the same, without blocking rules", False, False, is_true=True, is_lgd_seen=True),
 )
 
 
@@ -120,10 +119,12 @@ def history_of(simulated: Simulated) -> History:
     return build_history(facts_of(ledger))
 
 
-def changed(policy: Policy, *, has_limits: bool = True, lgd: float | None = None) -> Policy:
-    """Give the shipped policy without its limits, or with another loss given default."""
+def changed(policy: Policy, variant: Variant, lgd: float | None = None) -> Policy:
+    """Give the shipped policy without its limits or rules, or with another loss given default."""
     document = yaml.safe_load(POLICY.read_text("utf-8"))
-    if not has_limits:
+    if not variant.has_rules:
+        document["blocking"] = []
+    if not variant.has_limits:
         kept = {name: value for name, value in document["limit"].items() if "review" in name}
         document["limit"] = {**kept, **NO_LIMIT, "coarsest_step": 1000}
         document["appetite"]["expected_loss_rate"] = 1.0
@@ -277,7 +278,7 @@ def of_variant(
     """Replay the same orders under a changed policy; the yardstick stays the shipped one."""
     seen = tested.beliefs["policy"].lgd_seen
     lgd = max(seen, 0.001) if variant.is_lgd_seen and not np.isnan(seen) else None
-    other = changed(policy, has_limits=variant.has_limits, lgd=lgd)
+    other = changed(policy, variant, lgd)
     past = tested.past if variant.has_limits else unlimited(tested.past)
     return decided(variant.words, past, tested.became, said, other, policy)
 
