@@ -167,6 +167,9 @@ def simulate(
         f"{tested.issued:,} invoices; {tested.not_matured:,} of them have not been due for 90 days "
         f"and are left out. {len(tested.past.orders):,} of the others replayed, seed {plan.seed}."
     )
+    for one, risks in tested.said.items():
+        if all(risk is None for risk in risks):
+            say(f"{one}: the default curve abstains, too few defaults are known: all are held.")
     for table in tables(tested, described.currency, RESAMPLES):
         console.print(table)
     if out is not None:

@@ -260,7 +260,10 @@ def rest_of_group(
 
 
 def in_default(history: History, past: PastOrders, definition: str) -> Bools:
-    """Tell whose customers were in default when they ordered, by a preset's definition."""
+    """Tell whose customers were in default when they ordered, by a preset's definition.
+
+    By the books as thought of now, as online: a correction recorded since is seen.
+    """
     spells = find_defaults(history, DEFAULT_DEFINITIONS[definition])
     return in_default_at(spells, past.customer, past.issued_on)
 

@@ -96,6 +96,7 @@ def test_past_orders_are_replayed_beside_what_happened(run, ledger_db, tmp_path,
     assert (ran.code, ran.err) == (0, "")
     assert "Orders issued from 2024-06-03 on" in ran.out
     assert "are those of shipped policy.yaml, for every policy" in ran.out
+    assert "strict.yaml (new): the default curve abstains" in ran.out
     for words in ("accept all", "ageing rule", "strict.yaml (new)", "Believed and seen"):
         assert words in ran.out
     for caveat in ("in no ledger", "is not known", "real history", "held for a person"):
