@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,14 +12,26 @@ from rich.table import Table
 
 from commands.shared import (
     POLICY,
+    LedgerDb,
+    a_date,
+    as_date,
     console,
+    day_number,
+    ledger_here,
     say,
+    stages,
+    stop,
+    this_day,
+    workspace_here,
 )
 
 if TYPE_CHECKING:
     from models.matrix import Cell
     from models.policy import Policy
+    from models.workspace import Workspace
 
+QUICK_PAIRS = 200_000  # to learn from, as on first use
+RESAMPLES = 1_000
 app = typer.Typer(
     help="Check, show, compare and try out the decision policy.", no_args_is_help=True
 )
@@ -81,6 +94,100 @@ def diff(other: Other, file: File = POLICY) -> None:
     if changed:
         console.print(cells)
     say(f"{len(changed)} of {len(pairs)} cells of the matrix change.")
+
+
+@app.command()
+def simulate(
+    file: File = POLICY,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="The policy to compare it with; by default the one in charge."),
+    ] = None,
+    ledger: LedgerDb = None,
+    cutoff: Annotated[
+        date | None,
+        typer.Option(
+            parser=a_date,
+            metavar="YYYY-MM-DD",
+            help="Fit on what was known before this day, replay the orders since; by default "
+            "530 days before the end.",
+        ),
+    ] = None,
+    orders: Annotated[
+        int,
+        typer.Option(min=1, help="Of more, all orders of customers drawn at random."),
+    ] = 5_000,
+    margin_rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Margin, as a share of each order; by default what is assumed."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file for the decisions, one line an order.")
+    ] = None,
+) -> None:
+    """Replay past orders under a policy, in euros, beside what happened and the ageing rule.
+
+    Both curves are fitted anew, and quickly, at the cut-off: nothing has seen what it is judged on.
+    """
+    from models import insurance
+    from models.policy import load
+    from training.backtest_report import tables, write_decisions
+    from training.backtest_run import WINDOW_DAYS, Plan, run
+    from training.fit import Settings
+
+    workspace = workspace_here(ledger)
+    policy, (name, other) = load(file), _compared(workspace, against)
+    policies = {file.name: policy}
+    if other.sha256 != policy.sha256:
+        policies = {f"{file.name} (new)": policy, name: other}
+    store = ledger_here(workspace)
+    if store is None:
+        stop("there is no ledger here yet: run `encours import` first")
+    with stages() as progress:
+        from features.history import build
+
+        progress("reading facts")
+        described = store.ledger
+        history = build(store.read(versions=True), described.observed_from)
+        end = min(store.last_day(), day_number(this_day())) + 1
+        first = end - WINDOW_DAYS if cutoff is None else day_number(cutoff)
+        if first >= end:
+            stop(f"the ledger ends on {as_date(end - 1)}, nothing comes after that cut-off")
+        rate = float(other.assumed_margin_rate) if margin_rate is None else margin_rate
+        plan = Plan(first, end, rate, orders, settings=Settings(most_pairs=QUICK_PAIRS))
+        tested = run(history, policies, other, insurance.load(), plan, progress)
+    say(
+        f"Orders issued from {as_date(first)} on, as known on their day; curves fitted, quickly, "
+        f"on what was known before. Margin {rate:.1%}; acceptance, funding, costs and securities "
+        f"are those of {name}, for every policy."
+    )
+    say(
+        f"{tested.issued:,} invoices; {tested.not_matured:,} of them have not been due for 90 days "
+        f"and are left out. {len(tested.past.orders):,} of the others replayed, seed {plan.seed}."
+    )
+    for one, risks in tested.said.items():
+        if all(risk is None for risk in risks):
+            say(f"{one}: the default curve abstains, too few defaults are known: all are held.")
+    for table in tables(tested, described.currency, RESAMPLES):
+        console.print(table)
+    if out is not None:
+        write_decisions(tested, history, out)
+        say(f"decisions: {out}")
+
+
+def _compared(workspace: Workspace, against: Path | None) -> tuple[str, Policy]:
+    """Give the policy to compare with: the one named, else the one in charge, else the shipped."""
+    from models.bundle import Champions
+    from models.policy import load
+
+    if against is not None:
+        return against.name, load(against)
+    if not workspace.champions.exists():
+        return f"shipped {POLICY.name}", load(POLICY)
+    sha256 = Champions.load(workspace.champions).policy
+    return "in charge", load(workspace.policies / f"{sha256}.yaml")
 
 
 def _by_table(policy: Policy) -> Iterator[tuple[str, list[Cell]]]:

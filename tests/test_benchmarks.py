@@ -10,7 +10,15 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmarks import card_clients, features, page, polish, simulated_default, training
+from benchmarks import (
+    card_clients,
+    decisions,
+    features,
+    page,
+    polish,
+    simulated_default,
+    training,
+)
 from benchmarks.page import Row, at_least, at_most, write_section
 from benchmarks.parts import Measured
 from benchmarks.training import Stage
@@ -324,3 +332,36 @@ def test_the_overhead_of_a_training_counts_all_of_it_and_says_what_the_fits_are(
     assert rows["review and registry besides"].measured == "37.0 s"
     assert rows["late: cut-off"].measured == "30.0 s, 25.0 s in LightGBM"
     assert rows["peak memory, GB"].measured == "2.00"
+
+
+def test_a_policy_is_backtested_on_a_ledger_whose_truth_is_known(monkeypatch, tmp_path):
+    """Every variant is measured, and the policy fails the benchmark where it does not win."""
+    for name, few in {"MOST_ORDERS": 60, "PAIRS": 5_000, "RESAMPLES": 20, "TREES": 5}.items():
+        monkeypatch.setattr(decisions, name, few)
+    kept = tmp_path / "page.md"
+    won = decisions.bench(Console(quiet=True), kept, invoices=8_000)
+    found = figures(kept.read_text("utf-8"))
+    verdicts = {found[f"policy − {other}"][2] for other in ("accept all", "ageing rule")}
+    assert won is (verdicts == {"PASS"})
+    for variant in decisions.VARIANTS:
+        assert f"{variant.words}: profit" in found
+    hindsight, actual = (
+        int(found[what][1].replace(",", "")) for what in ("hindsight: profit", "accept all: profit")
+    )
+    assert hindsight >= actual
+    assert "margin of 1%: policy − ageing rule" in found
+
+
+def test_a_variant_changes_its_part_of_the_policy_alone():
+    policy = decisions.load(decisions.POLICY)
+    without, same = decisions.VARIANTS[1], decisions.VARIANTS[0]
+    assert decisions.changed(policy, same).model_dump() == policy.model_dump()
+    free = decisions.changed(policy, without)
+    assert free.lgd_rate == policy.lgd_rate
+    assert (free.limit.equity, free.limit.concentration) == (None, None)
+    assert {rule.when for rule in policy.blocking} - {r.when for r in free.blocking} == {
+        "limit_breached"
+    }
+    third = decisions.changed(policy, same, lgd=0.2)
+    assert float(third.lgd_rate.unsecured) == pytest.approx(0.2)
+    assert float(third.lgd_rate.retention_of_title) == pytest.approx(0.4 / 3)
