@@ -249,6 +249,10 @@ def rows(tested: Backtest, truth: Truth, policy: Policy, console: Console) -> It
     yield Row("hindsight: profit", money(hindsight))
     yield _must_be_positive("policy − accept all", difference(own, actual, RESAMPLES))
     yield _must_be_positive("policy − ageing rule", difference(own, ageing, RESAMPLES))
+    unpaid = (own.total("profit") - own.total("undecided")) - (
+        actual.total("profit") - actual.total("undecided")
+    )
+    yield Row("policy − accept all, if all that is unpaid is lost", money(unpaid))
     low, high = own.bounds["only the losing accept"], own.bounds["only the paying accept"]
     yield Row("policy: profit, whoever accepts", f"{money(low)} to {money(high)}")
     believed = tested.beliefs["policy"]
@@ -270,6 +274,9 @@ def rows(tested: Backtest, truth: Truth, policy: Policy, console: Console) -> It
             share = own.total("profit") / one.total("profit")
             yield Row("policy: share of its profit with the true probability", f"{share:.1%}")
         yield Row(f"{variant.words} − accept all", spread(difference(one, actual, RESAMPLES).all))
+        if not variant.has_rules:
+            spared = one.if_held_orders(actual.by_order) - one.total("profit")
+            yield Row("of that, orders held for a person", money(-spared))
 
 
 def of_variant(

@@ -37,11 +37,12 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from models.limits import Order, Situation
+from models.limits import Order, Risk, Situation
 from models.metrics import Interval, drawn_by_customer, interval
 from models.options import Offer, instrument_cost, with_cover_raised
 from models.policy import Decision, Policy
 from models.policy_file import Kind
+from models.targets import Outcomes
 from training.realised import Realised
 from training.replay import PastOrders
 
@@ -538,12 +539,9 @@ class Beliefs(NamedTuple):
 
 
 def beliefs(
-    amount: Floats,
-    probability: Floats,
-    happened: Bools,
-    asked: Bools,
-    became: Realised,
-    answers: Answers,
+    said: Sequence[Risk | None],
+    defaulted: Outcomes,
+    own: Result,
     actual: Result,
     lgd_assumed: float,
 ) -> Beliefs:
@@ -551,28 +549,29 @@ def beliefs(
 
     Parameters
     ----------
-    amount, probability : ndarray of float64, shape (n_orders,)
-    happened, asked : ndarray of bool, shape (n_orders,)
-        Whether the customer defaulted; which orders to compare.
-    became : Realised
-    answers : Answers
-        The policy's.
-    actual : Result
-        Of accepting all.
+    said : sequence of Risk or None
+        What the policy was told, one an order.
+    defaulted : Outcomes
+        Whether the customer defaulted over the order's life.
+    own, actual : Result
+        Of the policy, and of accepting all.
     lgd_assumed : float
     """
-    weight, defaulted = amount[asked], asked & happened
-    exposed = float(amount[defaulted].sum())
-    priced = answers.priced if answers.priced is not None else np.ones(amount.size, bool)
+    probability = np.array([np.nan if one is None else one.default_probability for one in said])
+    asked = defaulted.known & ~np.isnan(probability)
+    happened, p = defaulted.happened[asked], probability[asked]
+    weight, each = own.amount[asked], np.ones(int(asked.sum()))
+    exposed, lost = weight @ happened, own.became.lost[asked] @ happened
+    priced = asked if own.answers.priced is None else own.answers.priced
     return Beliefs(
         int(asked.sum()),
-        _mean(probability[asked], np.ones(weight.size)),
-        _mean(happened[asked], np.ones(weight.size)),
-        _mean(probability[asked], weight),
-        _mean(happened[asked], weight),
+        _mean(p, each),
+        _mean(happened, each),
+        _mean(p, weight),
+        _mean(happened, weight),
         lgd_assumed,
-        float(became.lost[defaulted].sum()) / exposed if exposed else float("nan"),
-        answers.expected_loss_cents,
+        float(lost / exposed) if exposed else float("nan"),
+        own.answers.expected_loss_cents,
         float(actual.earned.loss[priced].sum()),
     )
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from features.history import History
 from features.ledger import LedgerError
 from models.insurance import InsuranceRules
 from models.limits import Risk
 from models.policy import Policy
-from models.targets import DEFAULT_DEFINITIONS, default_within, find_defaults
+from models.targets import DEFAULT_DEFINITIONS, Outcomes, default_within, find_defaults
 from training.backtest import Beliefs, Result, accept_all, beliefs, by_ageing, by_policy, result
 from training.fit import Settings
 from training.realised import LOST_AFTER_DAYS, Realised, matured, realised
@@ -133,24 +131,31 @@ def run(
     invoice = sample(history, judged, plan.most_orders, plan.seed)
     past = past_orders(history, invoice, rules, plan.margin_rate)
     became = realised(history, invoice, plan.end)
-    results = {
-        answers.name: result(answers, past, became, world)
-        for answers in (accept_all(past, world), by_ageing(past, world))
-    }
+    beside = (accept_all(past, world), by_ageing(past, world))
+    results = {one.name: result(one, past, became, world) for one in beside}
     fitted: dict[str, Curves] = {}
-    said, believed = {}, {}
+    said, believed = dict[str, list[Risk | None]](), dict[str, Beliefs]()
     for name, policy in policies.items():
-        definition = policy.default_definition
-        if definition not in fitted:
-            fitted[definition] = fit_curves(
-                history, plan.cutoff, plan.end, definition, plan.settings, progress
-            )
-        defaulted = in_default(history, past, definition)
-        said[name] = risks(past, fitted[definition], defaulted, policy)
+        curves = _fitted(fitted, history, policy.default_definition, plan, progress)
+        defaulted = in_default(history, past, policy.default_definition)
+        said[name] = risks(past, curves, defaulted, policy)
         results[name] = decided(name, past, became, said[name], policy, world, progress)
-        believed[name] = checked(history, past, became, said[name], policy, plan.end, results, name)
-    not_matured = int(issued.size - judged.size)
-    return Backtest(plan, past, became, results, believed, said, int(issued.size), not_matured)
+        happened = defaulting(history, past, policy, plan.end)
+        lgd = float(policy.lgd_rate.unsecured)
+        believed[name] = beliefs(said[name], happened, results[name], results[beside[0].name], lgd)
+    left = int(issued.size - judged.size)
+    return Backtest(plan, past, became, results, believed, said, int(issued.size), left)
+
+
+def _fitted(
+    known: dict[str, Curves], history: History, definition: str, plan: Plan, progress: Progress
+) -> Curves:
+    """Fit the curves of a definition of default once."""
+    if definition not in known:
+        known[definition] = fit_curves(
+            history, plan.cutoff, plan.end, definition, plan.settings, progress
+        )
+    return known[definition]
 
 
 def decided(
@@ -171,30 +176,8 @@ def decided(
     return result(answers, past, became, world)
 
 
-def checked(
-    history: History,
-    past: PastOrders,
-    became: Realised,
-    said: list[Risk | None],
-    policy: Policy,
-    end: int,
-    results: Mapping[str, Result],
-    name: str,
-) -> Beliefs:
-    """Compare what a policy believed with what was seen; see :class:`training.backtest.Beliefs`."""
+def defaulting(history: History, past: PastOrders, policy: Policy, end: int) -> Outcomes:
+    """Tell which customers defaulted over their order's life, by the policy's definition."""
     spells = find_defaults(history, DEFAULT_DEFINITIONS[policy.default_definition])
-    happened = default_within(
-        spells, past.customer, past.issued_on, horizons(policy, past.terms_days), end
-    )
-    probability = np.array([np.nan if one is None else one.default_probability for one in said])
-    asked = happened.known & ~np.isnan(probability)
-    return beliefs(
-        past.amount,
-        probability,
-        happened.happened,
-        asked,
-        became,
-        results[name].answers,
-        results["accept all"],
-        float(policy.lgd_rate.unsecured),
-    )
+    days = horizons(policy, past.terms_days)
+    return default_within(spells, past.customer, past.issued_on, days, end)

@@ -15,6 +15,7 @@ from models.bundle import Bundle
 from models.limits import Risk
 from models.policy import Policy, decide
 from models.situation import NOBODY, RestOfGroup
+from models.targets import Outcomes
 from serving.speaking import consult
 from tests.features.ledgers import day, known_before, read_tables
 from tests.models.policies import LESS, POLICY, policy_with
@@ -468,11 +469,12 @@ def test_the_same_policy_earns_more_when_told_the_truth(orders, said, became):
 
 def test_beliefs_are_compared_with_what_was_seen(three):
     """Two of three orders are asked: one in ten said, one in two seen, the whole of it lost."""
-    asked, happened = np.array([True, False, True]), np.array([False, False, True])
-    said = np.array([0.1, np.nan, 0.1])
+    risk = Risk(0.1, 0.0, 0.1, "F")
+    defaulted = Outcomes(np.array([True, True, True]), np.array([False, False, True]))
     went = three.of(accept_all(three.past, WORLD))
-    priced = replace(went.answers, priced=asked, expected_loss_cents=12_00.0)
-    found = beliefs(three.past.amount, said, happened, asked, three.became, priced, went, 0.6)
+    priced = np.array([True, False, True])
+    own = replace(went, answers=replace(went.answers, priced=priced, expected_loss_cents=12_00.0))
+    found = beliefs([risk, None, risk], defaulted, own, went, 0.6)
     assert found == (2, 0.1, 0.5, 0.1, 0.5, 0.6, 1.0, 12_00, pytest.approx(100_00))
 
 
