@@ -133,24 +133,38 @@ class Risk:
         are not priced.
     grade : str, optional
         On the master scale; it sets when the limit is reviewed.
+    cure_rate : float, optional
+        Share of what is on credit that is paid after all when a customer defaults, as the ledger
+        shows; 0 where it cannot, in 0–1.
     """
 
     default_probability: float
     expected_delay_days: float
     shorter_default_probability: float | None = None
     grade: str | None = None
+    cure_rate: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.default_probability <= 1:
             raise ValueError(f"default_probability must be in 0–1; got {self.default_probability}")
         if not math.isfinite(self.expected_delay_days):
             raise ValueError(f"expected_delay_days must be finite; got {self.expected_delay_days}")
+        if not 0 <= self.cure_rate <= 1:
+            raise ValueError(f"cure_rate must be in 0–1; got {self.cure_rate}")
         shorter = self.shorter_default_probability
         if shorter is not None and not 0 <= shorter <= self.default_probability:
             raise ValueError(
                 "shorter_default_probability must be in 0 … default_probability; "
                 f"got {shorter}, {self.default_probability}"
             )
+
+    def loss_given_default(self, lgd_rate: Decimal) -> Decimal:
+        """Return what is lost of the amount on credit when the customer defaults, cures included.
+
+        >>> Risk(0.04, 0, cure_rate=0.75).loss_given_default(Decimal("0.60"))
+        Decimal('0.1500')
+        """
+        return lgd_rate * (1 - exact(self.cure_rate))
 
 
 class Line(NamedTuple):
@@ -172,7 +186,8 @@ class Limit(NamedTuple):
     Attributes
     ----------
     cents : int
-        In force for the order: the decided limit, unless the bounds lie well below it.
+        In force: the decided limit, unless the bounds lie well below it; the recommended one where
+        nobody decided.
     derivation : tuple of Line
     recommended_cents : int
         What the rules recommend, without regard to what was decided.
@@ -180,6 +195,9 @@ class Limit(NamedTuple):
         Until the limit is looked at again; None where the grade is not known.
     bound : str or None
         The first of the smallest bounds; None where a rule leaves no credit.
+    most_cents : int or None
+        What appetite and bounds allow, whatever the need: the most that an order may reach without
+        a person. None where nothing bounds it.
     """
 
     cents: int
@@ -187,6 +205,7 @@ class Limit(NamedTuple):
     recommended_cents: int
     review_days: int | None = None
     bound: Bound | None = None
+    most_cents: int | None = None
 
 
 def recommended_limit(order: Order, situation: Situation, risk: Risk, policy: Policy) -> Limit:
@@ -201,6 +220,7 @@ def recommended_limit(order: Order, situation: Situation, risk: Risk, policy: Po
     -----
     A higher probability of default or less cover never raises the limit. The need counts the
     terms and not the expected delay, so that a customer never earns a higher limit by paying late.
+    It sizes the limit that is proposed; an order is a need itself, and is never kept out by it.
 
     A limit that a person decided stays in force, whatever the need, while the bounds are not
     further below it than the policy's hysteresis; beyond that the lower one protects at once. A
@@ -228,7 +248,7 @@ def recommended_limit(order: Order, situation: Situation, risk: Risk, policy: Po
     days = None if risk.grade is None else policy.limit.review_days[risk.grade]
     if days is not None:
         lines.append(Line("Revoir dans", "Review in", days, "days"))
-    return Limit(in_force, tuple(lines), limit, days, binding)
+    return Limit(in_force, tuple(lines), limit, days, binding, most)
 
 
 def in_force_beside(most_cents: int, decided_cents: int, policy: Policy) -> int:
@@ -262,7 +282,8 @@ def _appetite(order: Order, situation: Situation, risk: Risk, policy: Policy) ->
     rate += policy.appetite.extra_when_strategic.of(situation.importance)
     budget = rate * max(business, order.amount_cents)
     yield _Bound(Line("Perte attendue acceptée", "Expected loss accepted", round(budget)))
-    loss_rate = exact(risk.default_probability) * policy.lgd_rate.unsecured
+    lgd_rate = risk.loss_given_default(policy.lgd_rate.unsecured)
+    loss_rate = exact(risk.default_probability) * lgd_rate
     yield _Bound(
         Line("Perte par unité non assurée", "Loss per uninsured unit", float(loss_rate), "rate")
     )

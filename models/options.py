@@ -3,6 +3,9 @@
     expected profit = acceptance × (margin − expected loss − funding − cost of the instrument)
     expected loss   = P(default over the order's life) × loss given default × uninsured part added
 
+The loss given default is that of the policy, less the share that the ledger shows to be paid after
+all (`cure_rate` of the risk; 0 in the example).
+
 Worked example, in euros: an order of 20,000 with a margin of 800, 30 days, 9 days late on average,
 probability of default 0.0391657, loss given default 0.60, funding 5 % over 360 days, no cover.
 
@@ -142,7 +145,8 @@ def price(
         return Priced(offer, margin, None, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, worth)
     if risk is None:
         raise ValueError(f"{offer.kind} gives credit: it has no price without a probability")
-    probability, lgd_rate = probability_of(offer, risk), policy.lgd_of(offer.kind)
+    probability = probability_of(offer, risk)
+    lgd_rate = risk.loss_given_default(policy.lgd_of(offer.kind))
     uninsured = added_uninsured(offer, situation)
     loss = probability * lgd_rate * uninsured
     funding = _funding(offer, order, risk, policy)

@@ -61,6 +61,11 @@ MARGIN_TOO_LOW = Rule(
 ABSTAINS = Rule(
     "default_curve_abstains", "pas de probabilité de défaut", "no probability of default"
 )
+ABOVE_DECIDED = Rule(
+    "above_decided_limit",
+    "au-delà de la limite qu’une personne a décidée",
+    "above the limit that a person decided",
+)
 PAID_IN_ADVANCE = Rule("paid_in_advance", "commande payée d’avance", "the order is paid in advance")
 
 
@@ -179,13 +184,15 @@ def decide(order: Order, situation: Situation, risk: Risk | None, policy: Policy
     priced = [(one, case.obstacle(one.offer)) for one in case.priced]
     ranked = _best_of_each_kind(priced)
     pick = case.pick(ranked)
-    fired = case.fired(pick)
-    held = pick is None or any(rule.requires_human for rule in fired)
+    fired, is_above = case.fired(pick), case.is_above_decided(pick)
+    held = pick is None or is_above or any(rule.requires_human for rule in fired)
     shown = [_shown(one, obstacle, chosen=one is pick) for one, obstacle in ranked]
     shown.append(_held(ranked[0][0], policy))
     rules = [rule.in_words for rule in fired]
     if any(obstacle == LIMIT_EXCEEDED for _, obstacle in priced):
         rules.append(LIMIT_EXCEEDED)
+    if is_above:
+        rules.append(ABOVE_DECIDED)
     if case.is_paid:
         rules.append(PAID_IN_ADVANCE)
     elif risk is None:
@@ -228,8 +235,8 @@ class _Case:
     @cached_property
     def facts(self) -> frozenset[str]:
         """Return what is true of the customer, a breach of the limit included."""
-        known = self.situation.facts
-        if self.known_limit is not None and self.situation.owed_cents > self.ceiling_cents:
+        known, most = self.situation.facts, self._most(self.known_limit)
+        if self.known_limit is not None and most is not None and self.situation.owed_cents > most:
             known |= {"limit_breached"}
         return known
 
@@ -269,18 +276,31 @@ class _Case:
             return Limit(0, (Line(rule.fr, rule.en, 0),), 0)
         return self.known_limit
 
-    @cached_property
-    def ceiling_cents(self) -> int:
-        """Return the limit with its tolerance."""
-        return self._with_tolerance(self.known_limit)
+    def _most(self, limit: Limit | None) -> int | None:
+        """Return the exposure that appetite and bounds allow, with the tolerance."""
+        if limit is None:
+            return 0
+        most = limit.most_cents
+        return None if most is None else int(most * (1 + self.policy.limit.tolerance_rate))
 
-    def _with_tolerance(self, limit: Limit | None) -> int:
-        return int((limit.cents if limit else 0) * (1 + self.policy.limit.tolerance_rate))
+    def _room(self, limit: Limit | None) -> int:
+        most = self._most(limit)
+        if most is None:
+            return self.order.unpaid_cents
+        return max(0, most - self.situation.owed_cents)
 
     @cached_property
     def room_cents(self) -> int:
-        """Return what the limit and its tolerance leave for this order."""
-        return max(0, self.ceiling_cents - self.situation.owed_cents)
+        """Return what appetite and bounds leave for this order."""
+        return self._room(self.known_limit)
+
+    def is_above_decided(self, pick: Priced | None) -> bool:
+        """Tell whether the option takes the exposure above the limit that a person decided."""
+        decided, limit = self.situation.decided_limit_cents, self.known_limit
+        if decided is None or limit is None or pick is None or pick.offer.on_credit_cents == 0:
+            return False
+        reached = self.situation.owed_cents + at_risk(pick.offer, self.policy)
+        return reached > limit.cents * (1 + self.policy.limit.tolerance_rate)
 
     @cached_property
     def priced(self) -> list[Priced]:
@@ -320,7 +340,7 @@ class _Case:
         if raised is self.situation or self.risk is None:
             return self.room_cents
         limit = recommended_limit(self.order, raised, self.risk, self.policy)
-        return max(0, self._with_tolerance(limit) - self.situation.owed_cents)
+        return self._room(limit)
 
     @property
     def margin_pays_uninsured_credit(self) -> bool:

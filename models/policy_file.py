@@ -333,6 +333,7 @@ class Policy(Whole):
     default_definition: Literal["bureau", "bank", "insurer"]  # models/default_definitions.yaml
     horizon: Annotated[str, Field(alias="horizon_days", pattern=r"^terms \+ \d+$")]
     lgd_rate: LossGivenDefault
+    cures: Literal["measured", "ignored"] = "ignored"
     funding: Funding
     assumed_margin_rate: Rate = Decimal(0)
     acceptance_rate: Acceptance

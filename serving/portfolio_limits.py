@@ -25,6 +25,7 @@ from models.position import Positions, positions
 from models.situation import NOBODY, RestOfGroup, cover_of_ledger, situate
 from models.targets import ACTIVE_DAYS, DEFAULT_DEFINITIONS, find_defaults, is_in_default
 from models.wording import Words
+from serving.speaking import cure_rate
 
 HABIT = 20  # invoices that tell a usual order, as in serving.assess
 DAYS_SINCE_LAST = CUSTOMER_FEATURES.index("purchases_days_since_last")
@@ -114,12 +115,15 @@ class _Scores(NamedTuple):
     at_horizon: NDArray[np.float64]
     grade: NDArray[np.str_]
     abstains: Words
+    cure_rate: float
 
     def risk(self, place: int) -> Risk | None:
         """Give what the rules reckon with; the expected delay does not move a limit."""
         if np.isnan(self.at_horizon[place]):
             return None
-        return Risk(float(self.at_horizon[place]), 0.0, grade=str(self.grade[place]))
+        probability, grade = float(self.at_horizon[place]), str(self.grade[place])
+        cured = 0.0 if probability == 1 else self.cure_rate  # who is in default has not been cured
+        return Risk(probability, 0.0, grade=grade, cure_rate=cured)
 
 
 def _score(
@@ -141,7 +145,8 @@ def _score(
             scores[place, asked] = curve.probability(X[asked], horizon)
     scores[:, in_default] = 1.0
     letters = grades.grade(np.nan_to_num(scores[1], nan=1.0))  # read where there is a probability
-    return _Scores(scores[0], letters, NO_MODEL if bundle is None else TOO_THIN)
+    cured = 0.0 if bundle is None else cure_rate(bundle.reference, policy)
+    return _Scores(scores[0], letters, NO_MODEL if bundle is None else TOO_THIN, cured)
 
 
 def _usual_orders(

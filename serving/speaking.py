@@ -205,7 +205,8 @@ def consult(
         explanation = explain(speaking.default, known, horizon, currency)
         probability = explanation.probability
         shorter = _if_shorter(speaking.policy, curve, known, order.terms_days, probability)
-        risk = Risk(probability, delay_days, shorter, standing.grade)
+        cured = cure_rate(speaking.default.reference, speaking.policy)
+        risk = Risk(probability, delay_days, shorter, standing.grade, cured)
     if late is None:
         risk = None  # the delay is part of every price
     return Views(
@@ -221,6 +222,12 @@ def consult(
         late_bands,
         default_interval,
     )
+
+
+def cure_rate(reference: dict[str, Any], policy: Policy) -> float:
+    """Return the share paid after all that the curve's ledger shows, if the policy counts it."""
+    measured = reference.get("cures", {}) if policy.cures == "measured" else {}
+    return float(measured.get("rate", 0.0))
 
 
 def _horizon(policy: Policy, curve: TermCurve, terms_days: int) -> int:

@@ -29,6 +29,7 @@ from models.position import Positions, positions
 from models.situation import NOBODY, RestOfGroup, cover_of_ledger, situate
 from models.targets import ACTIVE_DAYS, DEFAULT_DEFINITIONS, find_defaults
 from models.targets import is_in_default as in_default_at
+from training.cures import cures
 from training.dataset import default_dataset, late_dataset
 from training.fit import Settings, fit
 from training.train import FEWEST_DEFAULTS
@@ -48,10 +49,14 @@ CHUNK = 2_000  # orders of which the late curve is read at once
 
 
 class Curves(NamedTuple):
-    """Both curves, fitted with what was known at one cut-off; None where one abstains."""
+    """Both curves, fitted with what was known at one cut-off; None where one abstains.
+
+    `cure_rate` is what was known then to be paid after all: :mod:`training.cures`.
+    """
 
     late: TermCurve | None
     default: TermCurve | None
+    cure_rate: float = 0.0
 
 
 def fit_curves(
@@ -83,12 +88,13 @@ def fit_curves(
     progress("late curve: features")
     late = fit(late_dataset(history), cutoff, settings, lambda s: progress(f"late curve: {s}"))
     chosen = DEFAULT_DEFINITIONS[definition]
-    if (find_defaults(history, chosen).began_on < cutoff).sum() < FEWEST_DEFAULTS:
+    spells = find_defaults(history, chosen)
+    if (spells.began_on < cutoff).sum() < FEWEST_DEFAULTS:
         return Curves(late.curve, None)
     progress("default curve: features")
     rows = default_dataset(history, chosen, end)
     found = fit(rows, cutoff, settings, lambda s: progress(f"default curve: {s}"))
-    return Curves(late.curve, found.curve)
+    return Curves(late.curve, found.curve, cures(history, spells, cutoff).rate)
 
 
 @dataclass(frozen=True)
@@ -322,12 +328,14 @@ def risks(
     answered = is_in_default.copy()
     answered[asked] = True
     letters = grades.grade(said[:, 2])
+    cured = curves.cure_rate if policy.cures == "measured" else 0.0
     return [
         Risk(
             float(said[i, 0]),
             float(delays[i]),
             float(said[i, 1]) if has_shorter[i] or is_in_default[i] else None,
             str(letters[i]),
+            0.0 if is_in_default[i] else cured,
         )
         if answered[i]
         else None

@@ -26,6 +26,7 @@ from models.metrics import Interval, Quality
 from models.targets import DEFAULT_DEFINITIONS, find_defaults
 from training import gate, gate_file, model_card, plots
 from training.card import as_date, card, figures, parameters
+from training.cures import cures
 from training.dataset import DEFAULT, LATE, Dataset, default_dataset, late_dataset
 from training.evaluate import Evaluation, evaluate
 from training.fit import Fit, Settings, fit
@@ -198,8 +199,17 @@ def train_default(
     progress("default: features")
     dataset = default_dataset(books.history, chosen, books.end)
     defined = {"default_definition": asdict(chosen)}
+    cured = cures(books.history, spells, cutoff).as_dict()
     return _train(
-        dataset, books, bundle_folder, tracking, cutoff, plan or Plan(), defined, progress
+        dataset,
+        books,
+        bundle_folder,
+        tracking,
+        cutoff,
+        plan or Plan(),
+        defined,
+        progress,
+        {"cures": cured},
     )
 
 
@@ -212,6 +222,7 @@ def _train(
     plan: Plan,
     definition: dict[str, Any],
     progress: Progress,
+    measured_before: dict[str, Any] | None = None,
 ) -> Trained:
     name = dataset.question.name
 
@@ -234,7 +245,7 @@ def _train(
     walked = _walked(dataset, books.end, settings, plan, stage)
     measured = _figures_of(fitted, dataset, evaluation, walked)
     stage("register")
-    kept = reference(dataset, fitted.curve, cutoff, books.end)
+    kept = reference(dataset, fitted.curve, cutoff, books.end) | (measured_before or {})
     said = {**card(dataset, books.id, books.data_sha256, fitted, evaluation), **definition}
     sha256 = bundles.write(bundle_folder, fitted.curve, kept, said)
     before = _champion(bundle_folder, tracking, name)

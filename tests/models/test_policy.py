@@ -187,11 +187,11 @@ TIES = {
         ("deposit", 0.50),
     ),
     # 0.40 × (1,200 − 0.02 × 0.60 × 5,000) = 0.95 × (600 − 0.02 × 0.60 × 10,000);
-    # 20,000 × 1.1 − 12,000 leaves room for half of the order
+    # 250,000 beyond cover × 1.1 − 265,000 leaves room for half of the order
     "a deposit of 75 percent or half of the order": Tie(
         1200,
         0.02,
-        12_000,
+        265_000,
         "{open: 1, deposit: {0.5: 0.41, 0.75: 0.40}, reduced_limit: 0.95, cash: 0.3, refuse: 0}",
         456,
         ("deposit", 0.75),
@@ -235,8 +235,9 @@ def test_a_new_customer_gets_no_open_terms_beyond_the_appetite():
     assert option(decision, "reduced_limit").amount_on_credit_cents == 14_300_00
 
 
-def test_an_exposure_above_the_limit_leaves_cash():
-    above = replace(REGULAR, exposure_cents=100_000_00)
+def test_an_exposure_above_what_the_bounds_allow_leaves_cash():
+    """Without cover 250,000, with 10 % of tolerance 275,000."""
+    above = replace(REGULAR, exposure_cents=300_000_00)
     decision = decide(ORDER, above, Risk(0.001, 0.0), POLICY)
     assert (decision.action, rule_ids(decision)) == ("cash", ["limit_breached"])
     assert admissible(decision) == {"cash", "refuse"}
@@ -245,15 +246,15 @@ def test_an_exposure_above_the_limit_leaves_cash():
 
 
 def test_an_exposure_within_the_tolerance_is_no_breach():
-    within = replace(REGULAR, exposure_cents=66_000_00)
+    within = replace(REGULAR, exposure_cents=275_000_00)
     assert rule_ids(decide(ORDER, within, Risk(0.001, 0.0), POLICY)) == ["limit_exceeded"]
     above = replace(within, orders_cents=1)  # an accepted order is owed as well
     assert rule_ids(decide(ORDER, above, Risk(0.001, 0.0), POLICY)) == ["limit_breached"]
 
 
 def test_a_security_takes_less_of_the_limit():
-    """60,000 × 1.1 − 50,000 leaves 16,000; under retention of title 20,000 × 0.4 / 0.6 = 13,333."""
-    used = replace(REGULAR, exposure_cents=50_000_00)
+    """275,000 − 259,000 leaves 16,000; under retention of title 20,000 × 0.4 / 0.6 = 13,333."""
+    used = replace(REGULAR, exposure_cents=259_000_00)
     decision = decide(ORDER, used, RISK, POLICY)
     assert {"retention_of_title", "bank_guarantee"} <= admissible(decision)
     assert {"open", "shorter_terms", "factoring"} & admissible(decision) == {"factoring"}
@@ -284,9 +285,42 @@ def test_a_decided_limit_holds_whatever_the_need_until_the_bounds_are_well_below
     assert limit(0) == 0
 
 
+def test_the_need_sizes_a_limit_and_never_keeps_an_order_out():
+    """A customer who buys 480,000 a year needs 60,000, and owes 200,000 in its season."""
+    decision = decide(ORDER, replace(REGULAR, exposure_cents=200_000_00), Risk(0.001, 0.0), POLICY)
+    assert decision.limit is not None
+    assert (decision.limit.recommended_cents, decision.action) == (60_000_00, "open")
+    assert decision.rules == ()
+
+
+def test_above_the_limit_that_a_person_decided_a_person_decides():
+    """Owing 40,000, an order of 20,000 reaches 60,000; 55,000 decided reach 60,500 by tolerance."""
+    used = replace(REGULAR, exposure_cents=40_000_00)
+    for decided, is_held in ((55_000_00, False), (54_000_00, True), (0, True)):
+        now = replace(used, decided_limit_cents=decided)
+        decision = decide(ORDER, now, Risk(0.001, 0.0), POLICY)
+        assert decision.requires_human == is_held
+        assert ("above_decided_limit" in rule_ids(decision)) == is_held
+        assert (decision.proposed_action or decision.action) == "open"
+    paid = decide(ORDER._replace(paid_cents=20_000_00), now, Risk(0.001, 0.0), POLICY)
+    assert paid.action == "cash"
+
+
+def test_what_the_ledger_shows_to_be_paid_after_all_is_not_lost():
+    """0.0391657 × 0.60 × (1 − 0.75) × 20,000 = 117.50; the limit bears four times as much."""
+    cured = replace(RISK, cure_rate=0.75)
+    opened = option(decide(ORDER, REGULAR, cured, POLICY), "open")
+    assert (opened.expected_loss_cents, opened.lgd_rate) == (117_50, 0.15)
+    borne = [
+        {line.en: line.value for line in decide(ORDER, NEW, risk, POLICY).limit.derivation}
+        for risk in (RISK, cured)
+    ]
+    assert borne[1]["Uninsured exposure borne"] // 4 == borne[0]["Uninsured exposure borne"]
+
+
 def test_a_reduced_limit_delivers_pro_rata_what_fits():
-    """Room: 60,000 × 1.1 − 54,000 = 12,000, that is 60 % of the order and of its margin."""
-    used = replace(REGULAR, exposure_cents=54_000_00)
+    """Room: 275,000 − 263,000 = 12,000, that is 60 % of the order and of its margin."""
+    used = replace(REGULAR, exposure_cents=263_000_00)
     reduced = option(decide(ORDER, used, Risk(0.01, 9.0), NO_DEPOSIT), "reduced_limit")
     profit = 0.90 * (0.60 * 800 - 0.01 * 0.60 * 12_000 - 12_000 * 0.05 * 39 / 360)
     assert reduced.amount_on_credit_cents == 12_000_00
@@ -294,7 +328,7 @@ def test_a_reduced_limit_delivers_pro_rata_what_fits():
 
 
 def test_a_reduced_limit_is_chosen_when_no_deposit_is_on_offer():
-    used = replace(REGULAR, exposure_cents=54_000_00)
+    used = replace(REGULAR, exposure_cents=263_000_00)
     order = ORDER._replace(margin_cents=2000_00)
     decision = decide(order, used, Risk(0.01, 9.0), NO_DEPOSIT)
     assert decision.action == "reduced_limit"
@@ -428,6 +462,7 @@ def test_every_rule_that_fires_is_named_in_both_languages():
         lambda: decide(ORDER._replace(paid_cents=20_000_01), NEW, RISK, POLICY),
         lambda: Risk(0.1, 0.0, shorter_default_probability=0.2),
         lambda: Risk(1.5, 0.0),
+        lambda: Risk(0.1, 0.0, cure_rate=1.1),
         lambda: Risk(float("nan"), 0.0),
         lambda: Risk(0.1, float("inf")),
     ],
@@ -453,11 +488,11 @@ blocking:
 
 
 def test_a_policy_may_offer_no_reduced_limit_and_give_the_limit_no_slack():
-    """Need: 480,000 × 30 / 365 = 39,452.05, in steps 40,000; of it 25,000 are used."""
-    used = replace(REGULAR, exposure_cents=25_000_00)
+    """Need: 480,000 × 30 / 365 = 39,452.05, in steps 40,000; appetite 9,600 / 0.0235 = 408,520."""
+    used = replace(REGULAR, exposure_cents=395_000_00)
     decision = decide(ORDER, used, RISK, load(CONTRACT))
     assert decision.limit is not None
-    assert decision.limit.cents == 40_000_00
+    assert (decision.limit.cents, decision.limit.most_cents) == (40_000_00, 408_000_00)
     assert rule_ids(decision) == ["limit_exceeded"]
     assert {o.kind for o in decision.options} == {"open", "deposit", "cash", "refuse", "review"}
 

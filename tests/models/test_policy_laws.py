@@ -59,8 +59,9 @@ def cases(draw):
         decided_limit_cents=draw(st.sampled_from([None, None, amount, 5 * amount])),
     )
     probability = draw(probabilities)
-    shorter = probability * draw(st.floats(0, 1))
-    return Asked(order, situation, Risk(probability, draw(st.floats(-60, 120)), shorter))
+    shorter, cured = probability * draw(st.floats(0, 1)), draw(st.sampled_from([0.0, 0.0, 0.9]))
+    delay = draw(st.floats(-60, 120))
+    return Asked(order, situation, Risk(probability, delay, shorter, cure_rate=cured))
 
 
 @st.composite
@@ -112,7 +113,11 @@ def riskier(asked: Asked, draw) -> Asked:
     raised = draw(st.floats(risk.default_probability, 1))
     factor = raised / risk.default_probability if risk.default_probability else 0.0
     shorter = min(raised, (risk.shorter_default_probability or 0) * factor)
-    return Asked(order, now, Risk(raised, risk.expected_delay_days, shorter))
+    return Asked(
+        order,
+        now,
+        replace(risk, default_probability=raised, shorter_default_probability=shorter),
+    )
 
 
 def with_more_exposure(asked: Asked, draw) -> Asked:
@@ -240,13 +245,14 @@ def test_a_lower_limit_never_brings_back_credit_that_a_higher_one_refused():
 # Nothing admissible earns more.
 
 
-def priced_by_brute_force(asked: Asked, policy: Policy, limit_cents: int) -> list[float]:
+def priced_by_brute_force(asked: Asked, policy: Policy, most_cents: int | None) -> list[float]:
     """Price every option, every deposit of the grid, again from the formula, in floats.
 
     Those that a cent of the limit decides about are left out.
     """
     order, now, risk = asked
-    taken, ceiling = policy.acceptance_rate, limit_cents * (1 + float(policy.limit.tolerance_rate))
+    taken, most = policy.acceptance_rate, float("1e18") if most_cents is None else most_cents
+    ceiling = most * (1 + float(policy.limit.tolerance_rate))
     room = max(0, int(ceiling) - now.owed_cents)
     future = {"normal": 0.0, "important": 0.25, "key": 0.5}[now.importance]
     margin = order.margin_cents + max(0, order.margin_cents) * future
@@ -260,6 +266,7 @@ def priced_by_brute_force(asked: Asked, policy: Policy, limit_cents: int) -> lis
         cover = max(now.covered_cents, raised)
         added = lost(now.owed_cents + credit, cover) - lost(now.owed_cents, cover)
         p = risk.default_probability if probability is None else probability
+        lgd *= 1 - risk.cure_rate
         funding = credit * float(policy.funding.annual_rate) * days / 360
         return acceptance * (margin - p * lgd * added - funding - cost)
 
@@ -291,7 +298,7 @@ def priced_by_brute_force(asked: Asked, policy: Policy, limit_cents: int) -> lis
 def test_no_admissible_option_beats_the_chosen_one(case, policy):
     decision = decide(*case, policy)
     assert decision.limit is not None
-    best = max(priced_by_brute_force(case, policy, decision.limit.cents))
+    best = max(priced_by_brute_force(case, policy, decision.limit.most_cents))
     assert best <= chosen(decision).expected_profit_cents + 0.51
 
 
@@ -315,7 +322,7 @@ def test_a_search_over_the_options_of_a_hundred_orders_finds_nothing_better():
         )
         decision = decide(*asked, POLICY)
         assert decision.limit is not None
-        best = max(priced_by_brute_force(asked, POLICY, decision.limit.cents))
+        best = max(priced_by_brute_force(asked, POLICY, decision.limit.most_cents))
         assert best <= chosen(decision).expected_profit_cents + 0.51
         actions.add(decision.action)
     assert len(actions) >= 4  # else the search would not have searched
@@ -386,7 +393,8 @@ def test_the_answer_is_whole(case, policy):
     kinds = [one.kind for one in decision.options]
     assert len(kinds) == len(set(kinds))
     assert {"open", "cash", "refuse", "review"} <= set(kinds)
-    assert [one.kind for one in decision.options if one.chosen] == [decision.action]
+    done = decision.proposed_action or decision.action
+    assert [one.kind for one in decision.options if one.chosen] == [done]
     assert decision.options[0].chosen
     assert decision.derivation[-1].value == chosen(decision).expected_profit_cents
-    assert {decision.action} <= admissible(decision)
+    assert {done} <= admissible(decision)
