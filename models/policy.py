@@ -295,12 +295,19 @@ class _Case:
         return self._room(self.known_limit)
 
     def is_above_decided(self, pick: Priced | None) -> bool:
-        """Tell whether the option takes the exposure above the limit that a person decided."""
+        """Tell whether the option goes above the limit that a person decided, by enough to ask him.
+
+        By enough: the expected loss of what lies above it is worth his time.
+        """
         decided, limit = self.situation.decided_limit_cents, self.known_limit
-        if decided is None or limit is None or pick is None or pick.offer.on_credit_cents == 0:
+        if decided is None or limit is None or pick is None or pick.default_probability is None:
             return False
+        rules = self.policy.limit
         reached = self.situation.owed_cents + at_risk(pick.offer, self.policy)
-        return reached > limit.cents * (1 + self.policy.limit.tolerance_rate)
+        if reached <= limit.cents * (1 + rules.tolerance_rate):
+            return False
+        worth = 100 * rules.review_above_expected_loss_amount
+        return pick.default_probability * pick.lgd_rate * (reached - limit.cents) >= worth
 
     @cached_property
     def priced(self) -> list[Priced]:

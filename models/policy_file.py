@@ -262,6 +262,7 @@ class LimitRules(Section):
     equity: EquityShare | None = None
     concentration: Concentration | None = None
     hysteresis_rate: Annotated[Number, Field(ge=0, lt=1)] = Decimal(0)
+    review_above_expected_loss_amount: Amount = Decimal(0)
     review_days: ByGrade = dict.fromkeys(GRADES, 365)
 
 

@@ -294,15 +294,23 @@ def test_the_need_sizes_a_limit_and_never_keeps_an_order_out():
 
 
 def test_above_the_limit_that_a_person_decided_a_person_decides():
-    """Owing 40,000, an order of 20,000 reaches 60,000; 55,000 decided reach 60,500 by tolerance."""
+    """Owing 40,000, an order of 20,000 reaches 60,000; 55,000 decided reach 60,500 by tolerance.
+
+    At 2 %, what lies above 54,000 may lose 0.02 × 0.60 × 6,000 = 72 > 40; at 1 % 36.
+    """
     used = replace(REGULAR, exposure_cents=40_000_00)
-    for decided, is_held in ((55_000_00, False), (54_000_00, True), (0, True)):
+    for decided, probability, is_held in (
+        (55_000_00, 0.02, False),
+        (54_000_00, 0.02, True),
+        (54_000_00, 0.01, False),
+        (0, 0.01, True),
+    ):
         now = replace(used, decided_limit_cents=decided)
-        decision = decide(ORDER, now, Risk(0.001, 0.0), POLICY)
+        decision = decide(ORDER, now, Risk(probability, 0.0), POLICY)
         assert decision.requires_human == is_held
         assert ("above_decided_limit" in rule_ids(decision)) == is_held
         assert (decision.proposed_action or decision.action) == "open"
-    paid = decide(ORDER._replace(paid_cents=20_000_00), now, Risk(0.001, 0.0), POLICY)
+    paid = decide(ORDER._replace(paid_cents=20_000_00), now, Risk(0.01, 0.0), POLICY)
     assert paid.action == "cash"
 
 
