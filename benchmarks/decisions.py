@@ -73,7 +73,8 @@ simulation's stress and the ledger, on other customers' orders. *Hindsight* refu
 and nothing else: no open terms could have earned more. *Without limits*: neither need, appetite,
 equity, a decided limit nor the rule on a breached limit. *LGD as seen*: the policy's losses given
 default, scaled so that the unsecured one is what was lost, before insurance, of the orders whose
-customer defaulted. Conditions cost customers: where nearly nothing is lost, nothing is to be won.
+customer defaulted. Conditions cost customers: where nearly nothing is lost, and the margin is high,
+nothing is to be won; with the margin of a distributor there is.
 """
 
 
@@ -235,8 +236,13 @@ def told_the_truth(
 # ------------------------------------------------------------------------------------------ rows
 
 
-def rows(tested: Backtest, truth: Truth, policy: Policy, console: Console) -> Iterator[Row]:
-    """Give the figures of a backtest of the shipped policy, named ``policy``."""
+def rows(
+    tested: Backtest, true: list[Risk | None], policy: Policy, console: Console
+) -> Iterator[Row]:
+    """Give the figures of a backtest of the shipped policy, named ``policy``.
+
+    `true` is what the models would have said with the true probability.
+    """
     results, said = tested.results, tested.said["policy"]
     actual, ageing, own = (results[name] for name in ("accept all", "ageing rule", "policy"))
     customers = np.unique(tested.past.customer).size
@@ -264,8 +270,6 @@ def rows(tested: Backtest, truth: Truth, policy: Policy, console: Console) -> It
         yield Row(words, f"{a:.2%} / {b:.2%}")
     expected, seen = money(believed.expected_loss), money(believed.lost)
     yield Row("loss on open terms expected / seen", f"{expected} / {seen}")
-    with console.status("decisions: true probability"):
-        true = told_the_truth(tested, said, truth, policy)
     for variant in VARIANTS:
         with console.status(f"decisions: {variant.words}"):
             one = of_variant(variant, tested, true if variant.is_true else said, policy)
@@ -310,23 +314,34 @@ def bench(console: Console, page: Path = PAGE, invoices: int = 100_000) -> bool:
     with console.status(f"decisions: {invoices:,} invoices, curves, orders"):
         simulated = simulate(how)
         tested = backtest(simulated, ends_on, policy, float(policy.assumed_margin_rate))
-    truth = Truth(simulated, history_of(simulated), policy, ends_on + 1)
-    found = [*rows(tested, truth, policy, console), *thin(tested, policy)]
+    with console.status("decisions: true probability"):
+        truth = Truth(simulated, history_of(simulated), policy, ends_on + 1)
+        true = told_the_truth(tested, tested.said["policy"], truth, policy)
+    found = [*rows(tested, true, policy, console), *thin(tested, true, policy)]
     return publish(console, page, TITLE, found, NOTES)
 
 
-def thin(tested: Backtest, policy: Policy) -> Iterator[Row]:
-    """Give the same orders with a thin margin."""
-    past = tested.past
+def thin(tested: Backtest, true: list[Risk | None], policy: Policy) -> Iterator[Row]:
+    """Give the same orders with a thin margin, beside the optimum with the true probability."""
+    past, became = tested.past, tested.became
     orders = [
         order._replace(margin_cents=round(order.amount_cents * THIN_MARGIN))
         for order in past.orders
     ]
-    past, became = replace(past, orders=orders), tested.became
-    own = decided("policy", past, became, tested.said["policy"], policy, policy)
+    past, at = replace(past, orders=orders), f"margin of {THIN_MARGIN:.0%}"
+    own, best = (
+        decided(name, past, became, said, policy, policy)
+        for name, said in (("policy", tested.said["policy"]), ("true", true))
+    )
+    yield Row(f"{at}: policy: profit", money(own.total("profit")))
     for answers in (accept_all(past, policy), by_ageing(past, policy)):
-        more = difference(own, result(answers, past, became, policy), RESAMPLES)
-        yield Row(f"margin of {THIN_MARGIN:.0%}: policy − {answers.name}", spread(more.all))
+        other = result(answers, past, became, policy)
+        yield Row(f"{at}: {answers.name}: profit", money(other.total("profit")))
+        more = difference(own, other, RESAMPLES)
+        yield _must_be_positive(f"{at}: policy − {answers.name}", more)
+    yield Row(f"{at}: true probability: profit", money(best.total("profit")))
+    share = own.total("profit") / best.total("profit")
+    yield Row(f"{at}: policy: share of that profit", f"{share:.1%}")
 
 
 def main(arguments: list[str] | None = None) -> int:

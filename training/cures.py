@@ -4,9 +4,9 @@ A customer who defaults within an order's life may have paid that very order bef
 the end: a default by the `bureau` preset is *90 days late on a tenth*, and no loss. The policy's
 loss given default is about a claim that fails; what the ledger shows to be paid comes off first.
 
-Worked example: of 100,000 ordered by customers who then defaulted, 97,000 were paid in the end: 3 %
-lost. One customer may decide that: resampling customers gives up to 11 % in nineteen draws of twenty,
-so that 89 % count as cured. Of fewer than 20 customers nothing does.
+Worked example: of 100,000 ordered by customers who then defaulted, 97,000 were paid in the end and
+3 % lost. One customer may decide that: resampling customers gives up to 11 % in nineteen draws of
+twenty, so that 89 % count as cured. Of fewer than 20 customers nothing does.
 """
 
 from __future__ import annotations

@@ -306,10 +306,11 @@ def test_above_the_limit_that_a_person_decided_a_person_decides():
         (0, 0.01, True),
     ):
         now = replace(used, decided_limit_cents=decided)
-        decision = decide(ORDER, now, Risk(probability, 0.0), POLICY)
+        order = ORDER._replace(margin_cents=4_000_00)  # so that open terms are worth it
+        decision = decide(order, now, Risk(probability, 0.0), POLICY)
+        assert (decision.proposed_action or decision.action) == "open"
         assert decision.requires_human == is_held
         assert ("above_decided_limit" in rule_ids(decision)) == is_held
-        assert (decision.proposed_action or decision.action) == "open"
     paid = decide(ORDER._replace(paid_cents=20_000_00), now, Risk(0.01, 0.0), POLICY)
     assert paid.action == "cash"
 
