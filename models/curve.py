@@ -21,6 +21,7 @@ from scipy.special import expit
 Floats = NDArray[np.float64]
 LATE_TERMS = (0, 5, 15, 30, 60)  # days after the due date, in reports and answers
 DEFAULT_HORIZONS = (30, 90, 180, 365)  # days from now
+CHUNK = 20_000  # rows asked at once: fresh memory for all of them would take longer than the trees
 NOMINAL_TAIL = 0.1  # what p10 and p90 leave out at each end by their names
 
 
@@ -113,11 +114,9 @@ class TermCurve:
         ValueError
             If a term is outside what the curve knows, or the columns are not its features.
         """
-        margins = np.asarray(
-            self.booster.predict(
-                self._inputs(X, term_days), raw_score=True, num_threads=self.threads
-            )
-        )
+        starts = range(0, max(1, X.shape[0]), CHUNK)
+        parts = [self._margins(X[i : i + CHUNK], term_days[i : i + CHUNK]) for i in starts]
+        margins = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return self.calibration.slope * margins + self.calibration.offset(term_days)
 
     def probability(self, X: Floats, term_days: NDArray[np.int32]) -> Floats:
@@ -148,6 +147,12 @@ class TermCurve:
         raw = np.asarray(self.booster.predict(self._inputs(X, term_days), pred_contrib=True))
         scaled: Floats = self.calibration.slope * raw[:, :-2]
         return scaled
+
+    def _margins(self, X: Floats, term_days: NDArray[np.int32]) -> Floats:
+        inputs = self._inputs(X, term_days)
+        return np.asarray(
+            self.booster.predict(inputs, raw_score=True, num_threads=self.threads), np.float64
+        )
 
     def _inputs(self, X: Floats, term_days: NDArray[np.int32]) -> Floats:
         if X.shape[1] != len(self.features):
