@@ -39,7 +39,7 @@ FEWEST_DEFAULTS = 50
 FEWEST_ROWS = 1_000
 LATE_TEST_DAYS = 90 + LATE.reported[-1]
 DEFAULT_TEST_DAYS = DEFAULT.longest + 31  # a month of customers asked about a year
-WALK_PAIRS = 100_000  # of a fit at an earlier cut-off: there are many
+WALK_PAIRS = 80_000  # of a fit at an earlier cut-off: there are many
 Progress = Callable[[str], None]
 
 

@@ -25,6 +25,7 @@ YEAR_DAYS = 365  # the longest window of the features
 UNSETTLED_RATE = 0.05
 FAR = 100_000  # days: any outcome is known by then
 POOLED = "all"
+MOST_ASKED = 50_000  # rows of a window
 
 
 def walk_forward(
@@ -67,9 +68,10 @@ def walk_forward(
 
     Notes
     -----
-    A customer's rows stand in several windows; the intervals of the pooled lines draw customers
-    with all their rows. The pooled AUC also compares rows of different windows, and so curves of
-    different cut-offs.
+    Of a window's rows, where they are more than 50,000, every second, third… is asked. A customer's
+    rows stand in several windows; the intervals of the pooled lines draw customers with all their
+    rows. The pooled AUC also compares rows of different windows, and so curves of different
+    cut-offs.
     """
     edges = windows(dataset, end, cutoffs)
     answers: dict[int, list[Answers]] = {}
@@ -78,6 +80,7 @@ def walk_forward(
         progress(f"cut-off {_iso(cutoff)}, {place} of {cutoffs}")
         curve = fit(dataset, cutoff, settings).curve
         rows = dataset.between(cutoff, until)
+        rows = rows[:: max(1, -(-rows.size // MOST_ASKED))]
         for term_days in dataset.question.reported:
             beside = challengers(dataset, term_days, cutoff)
             said = ask_all(curve, beside, dataset, rows, term_days, end)
