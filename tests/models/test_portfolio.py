@@ -7,13 +7,13 @@ from hypothesis import given, settings
 
 from features import history
 from features.history import facts_of
+from models.exposure import exposures
 from models.factoring import by_reason, eligibility
 from models.late_interest import late_interest
-from models.portfolio import Portfolio, portfolio_at
+from models.portfolio import Portfolio, by_customer, portfolio_at
 from models.provisions import cohort, horizon_days, matrix, provision, roll_rates
 from models.receivables import measure
 from models.receivables_file import load
-from serving.situation import describe
 from tests.features.ledgers import corrected, day, known_before, ledger_of, moments, read_tables
 
 HOW = load()
@@ -192,17 +192,12 @@ def test_a_ledger_without_invoices_measures_nothing_and_fails_at_nothing():
 @settings(max_examples=40)
 def test_what_is_owed_less_credit_is_the_exposure_of_an_assessment(moment):
     tables, as_of = moment
-    facts = facts_of(ledger_of(tables))
-    seen = portfolio_at(history.build(facts), as_of)
-    for place, customer in enumerate(seen.customers.id):
-        own = {
-            name: {c: values[rows["customer_id"] == customer] for c, values in rows.items()}
-            for name, rows in facts.items()
-        }
-        if own["customers"]["customer_id"].size:
-            situation, _ = describe(own, history.build(own), as_of)
-            owed = int(seen.owed_cents[seen.customer == place].sum())
-            assert owed - seen.credit_cents[place] == situation.exposure_cents
+    books = history.build(facts_of(ledger_of(tables)))
+    seen = portfolio_at(books, as_of)
+    customers = np.arange(seen.customers.id.size)
+    known = exposures(books, customers, np.full(customers.size, as_of))
+    owed = by_customer(seen, seen.owed_cents) - seen.credit_cents
+    assert owed.tolist() == (known.invoices_cents - known.unapplied_cents).tolist()
 
 
 @given(moments())
