@@ -7,13 +7,14 @@ os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import hypothesis
 import pysqlite3
 import pytest
+import structlog
 
 from features.history import build
 from features.importers.tabular import load_mapping, read
@@ -62,6 +63,14 @@ def trained(simulated, tmp_path_factory) -> Workspace:
         assert isinstance(train(books, workspace.bundles, tracking, plan=quick), Trained)
     promote(tracking, workspace, POLICY)
     return workspace
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_by_default() -> Iterator[None]:
+    """Forget how a command that ran in this process wanted its logs."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
 
 
 @pytest.fixture

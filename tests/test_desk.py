@@ -40,7 +40,7 @@ class Ran(NamedTuple):
 @pytest.fixture
 def run(monkeypatch, capsys) -> Callable[..., Ran]:
     """Run a command in this process, on a terminal wide enough for its tables."""
-    monkeypatch.setattr(encours.console, "width", 300)
+    monkeypatch.setattr(encours.console, "_width", 300)  # undone as it was: not set
     monkeypatch.delenv("ENCOURS_TODAY", raising=False)
 
     def run(*arguments: str) -> Ran:

@@ -497,6 +497,7 @@ def test_an_assessment_is_printed_as_json_and_recorded(run, at_home):
         "amount": "2000.00",
         "margin": "120.50",
         "terms_days": 45,
+        "paid": "0.00",
         "assumed": False,
     }
     assert answer["record"]["entry"] == 1

@@ -21,7 +21,7 @@ def run(tmp_path, monkeypatch, capsys):
     """Run a command on a home of its own; a stack trace is never what a user sees."""
     monkeypatch.setenv("ENCOURS_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("ENCOURS_DATABASE_URL", raising=False)
-    monkeypatch.setattr(encours.console, "width", 200)
+    monkeypatch.setattr(encours.console, "_width", 200)  # undone as it was: not set
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["encours", *map(str, arguments)])

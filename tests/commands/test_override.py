@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from models.wording import LABELS
+
 PEOPLE = "people:\n  Claire: credit_manager\n  Paul: head_of_credit\n"
 DAY = ("--today", "2025-07-02")
 REASON = ("--reason", "The parent company pays, seen with its CFO")
@@ -19,12 +21,18 @@ def run_there(run, seller, monkeypatch):
 
 
 @pytest.fixture
-def assessed(run_there) -> str:
-    """Assess an order of 2,000 that the policy wants a deposit for, and give its id."""
+def answered(run_there) -> dict:
+    """Assess an order of 2,000 that the policy wants a condition for."""
     order = ("--amount", "2000", "--margin", "20")
     answer = json.loads(run_there("assess", "C-00100", *order, *DAY).out)
-    assert answer["recommendation"]["action"] == "deposit"
-    return answer["id"]
+    assert answer["recommendation"]["action"] not in ("open", "refuse", "review")
+    return answer
+
+
+@pytest.fixture
+def assessed(answered) -> str:
+    """Give the assessment's id."""
+    return answered["id"]
 
 
 def decide(run, assessed, *asked, by="Claire"):
@@ -37,12 +45,12 @@ def refusal(ran) -> str:
     return ran.err
 
 
-def test_a_decision_is_taken_said_and_found_in_the_next_answer(run_there, assessed):
+def test_a_decision_is_taken_said_and_found_in_the_next_answer(run_there, answered):
+    assessed, policys = answered["id"], LABELS[answered["recommendation"]["action"]].en
     ran = decide(run_there, assessed, "--action", "deposit", "--deposit-rate", "0.2")
     assert ran.code == 0
-    assert (
-        "Claire (credit_manager) decides for C-00100: deposit 20 %; the policy: deposit" in ran.out
-    )
+    said = f"Claire (credit_manager) decides for C-00100: deposit 20 %; the policy: {policys}"
+    assert said in ran.out
     assert "orders of at most 2,000.00 on terms of at most 30 days" in ran.out
     assert "not authenticated" in ran.out
     order = ("--amount", "2000", "--margin", "20")
