@@ -32,7 +32,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 import typer
 from rich.table import Column, Table
 
-from commands import limits, override, policy
+from commands import keys, limits, override, policy
 from commands.portfolio import portfolio
 from commands.shared import (
     POLICY,
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from models.bundle import Bundle
     from models.policy import Order
     from models.workspace import Workspace
+    from serving.keys import Made, Role
     from training.gate import Judge, Verdict
     from training.promote import Outcome
     from training.train import Plan
@@ -83,6 +84,7 @@ app = typer.Typer(
 features_app = typer.Typer(help="Describe customers and invoices in bulk.", no_args_is_help=True)
 app.add_typer(features_app, name="features")
 app.add_typer(policy.app, name="policy")
+app.add_typer(keys.app, name="keys")
 app.command()(portfolio)
 app.command()(limits.limits)
 app.command()(override.override)
@@ -241,7 +243,7 @@ def shadow(ledger: LedgerDb = None) -> None:
     from training.gate_file import load
 
     workspace = workspace_here(ledger)
-    if not (workspace.home / "record.db").exists():
+    if not workspace.has_record():
         stop("nothing was assessed here yet")
     compared = compare(workspace.record_url, load().calibrated.late_bands_upper_rates)
     if not compared:
@@ -322,13 +324,13 @@ def assess(
     """
     import structlog
 
-    from serving.assess import assessor_from_environment
+    from serving.opened import desk_from_environment
 
     silent = structlog.make_filtering_bound_logger("critical")  # errors are said once, below
     structlog.configure(wrapper_class=silent)
     workspace, order = workspace_here(), _order(amount, margin, terms, paid)
     _set_environment(workspace, today or past_today(workspace))
-    answer = assessor_from_environment().assess(customer, order)
+    answer = desk_from_environment().get().assessor.assess(customer, order)
     console.print_json(answer.decode())
 
 
@@ -375,14 +377,16 @@ def run(
     workspace = Workspace.from_environment()
     if ledger is not None and "ENCOURS_HOME" not in os.environ:
         workspace = replace(workspace, home=workspace.home.with_name(ledger.stem))
+    made = {}
     if not workspace.champions.exists():
         _prepare(workspace, ledger, mapping)
+        made = keys.one_of_each(workspace)
     elif ledger is not None:
         say(f"{workspace.home} was prepared before; to add what is new in a file:")
         say(f"  ENCOURS_HOME={workspace.home} .venv/bin/encours import FILE --mapping MAPPING")
     today = today or past_today(workspace)
     with _service(workspace, port, today) as service:
-        _show_an_answer(workspace, service, port, today)
+        _show_an_answer(workspace, service, port, today, made)
         raise typer.Exit(service.wait())
 
 
@@ -778,9 +782,40 @@ def _require_free(port: int) -> None:
 
 
 def _show_an_answer(
-    workspace: Workspace, service: subprocess.Popen[bytes], port: int, today: date | None
+    workspace: Workspace,
+    service: subprocess.Popen[bytes],
+    port: int,
+    today: date | None,
+    made: dict[Role, Made],
 ) -> None:
+    """Ask as a CRM does, with a key that was just made; later there is none to ask with."""
     url = f"http://127.0.0.1:{port}"
+    _wait_until_ready(service, url)
+    body = json.dumps(_example(workspace, today))
+    if made:
+        answer = _ask(url, body, made["crm"].text)
+        console.rule("API keys: shown this once")
+        for role, key in made.items():
+            console.print(f"{role:8} {key.text}", soft_wrap=True)
+    console.rule("Ask")
+    if not made:
+        say(
+            "The keys were shown on the first run; `encours keys create NAME --role crm` makes one."
+        )
+    key_shown = made["crm"].text if made else "$ENCOURS_KEY"
+    console.print(
+        f"curl -s {url}/v1/assessments -H 'Content-Type: application/json' \\\n"
+        f'  -H "Authorization: Bearer {key_shown}" \\\n'
+        f"  -d '{body}'",
+        soft_wrap=True,
+    )
+    if made:
+        console.rule("Answer")
+        console.print_json(answer)
+    console.rule("Serving: stop with Ctrl-C")
+
+
+def _wait_until_ready(service: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while not _is_ready(url):
         if service.poll() is not None:
@@ -788,23 +823,16 @@ def _show_an_answer(
         if time.monotonic() > deadline:
             stop(f"the service was not ready after {READY_SECONDS} s: {_not_ready(url)}")
         time.sleep(0.2)
-    body = json.dumps(_example(workspace, today))
-    request = urllib.request.Request(  # noqa: S310 (our own address)
-        f"{url}/v1/assessments", body.encode(), {"Content-Type": "application/json"}
-    )
+
+
+def _ask(url: str, body: str, key: str) -> str:
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    request = urllib.request.Request(f"{url}/v1/assessments", body.encode(), headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=READY_SECONDS) as response:  # noqa: S310
-            answer = response.read().decode()
+            return str(response.read().decode())
     except urllib.error.HTTPError as refused:
         stop(f"the service refused the example: {json.loads(refused.read())['detail']}")
-    console.rule("Ask")
-    console.print(
-        f"curl -s {url}/v1/assessments -H 'Content-Type: application/json' \\\n  -d '{body}'",
-        soft_wrap=True,
-    )
-    console.rule("Answer")
-    console.print_json(answer)
-    console.rule("Serving: stop with Ctrl-C")
 
 
 def _is_ready(url: str) -> bool:

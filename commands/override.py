@@ -153,7 +153,7 @@ def overrides(
     from serving.overrides import Overrides
 
     workspace, store = _opened(ledger)
-    if not (workspace.home / "record.db").exists():
+    if not workspace.has_record():
         stop("nothing was assessed here yet")
     record = Record(workspace.record_url)
     every = Overrides(record).all()

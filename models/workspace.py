@@ -1,6 +1,7 @@
 """Where everything stands: one folder, ``var/demo`` unless ``ENCOURS_HOME`` says otherwise.
 
-The facts alone may stand elsewhere: in the PostgreSQL database of ``ENCOURS_DATABASE_URL``.
+Facts and record may stand elsewhere: in the PostgreSQL databases of ``ENCOURS_DATABASE_URL`` and
+``ENCOURS_RECORD_URL``, which may be one.
 """
 
 from __future__ import annotations
@@ -23,16 +24,20 @@ class Workspace:
         The folder; made when something is first written.
     database_url : str, optional
         PostgreSQL database of the facts; by default they are a SQLite file of the folder.
+    recorded_url : str, optional
+        PostgreSQL database of the record; by default it is a SQLite file of the folder.
     """
 
     home: Path
     database_url: str | None = field(default=None, repr=False)  # it may hold a password
+    recorded_url: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_environment(cls) -> Workspace:
-        """Read ``ENCOURS_HOME`` and ``ENCOURS_DATABASE_URL``."""
+        """Read ``ENCOURS_HOME``, ``ENCOURS_DATABASE_URL`` and ``ENCOURS_RECORD_URL``."""
         home = Path(os.environ.get("ENCOURS_HOME", "var/demo"))
-        return cls(home, os.environ.get("ENCOURS_DATABASE_URL") or None)
+        urls = (os.environ.get(f"ENCOURS_{what}_URL") or None for what in ("DATABASE", "RECORD"))
+        return cls(home, *urls)
 
     @property
     def facts(self) -> Path:
@@ -44,7 +49,7 @@ class Workspace:
         """The facts, as a URL with its driver; ``postgres://`` and ``postgresql://`` will do."""
         if self.database_url is None:
             return sqlite_url(self.facts)
-        return re.sub("^postgres(ql)?://", "postgresql+psycopg://", self.database_url)
+        return _with_driver(self.database_url)
 
     def has_facts(self) -> bool:
         """Tell whether there is anything to open: opening a SQLite file would make it.
@@ -55,8 +60,14 @@ class Workspace:
 
     @property
     def record_url(self) -> str:
-        """The record of assessments, a SQLite file of its own."""
-        return sqlite_url(self.home / "record.db")
+        """The record of assessments, by default a SQLite file of its own."""
+        if self.recorded_url is None:
+            return sqlite_url(self.home / "record.db")
+        return _with_driver(self.recorded_url)
+
+    def has_record(self) -> bool:
+        """Tell whether anything was recorded yet: opening a SQLite file would make it."""
+        return self.recorded_url is not None or (self.home / "record.db").exists()
 
     @property
     def mlflow_url(self) -> str:
@@ -87,3 +98,7 @@ class Workspace:
     def rejects(self) -> Path:
         """Rows that imports put aside, one CSV file an import."""
         return self.home / "rejects"
+
+
+def _with_driver(url: str) -> str:
+    return re.sub("^postgres(ql)?://", "postgresql+psycopg://", url)

@@ -7,14 +7,13 @@ knows of the web; the clock, the store and the record are given.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Lock
-from typing import NoReturn
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import structlog
@@ -24,18 +23,15 @@ from uuid_utils import uuid7
 from features.build import Spine, build
 from features.history import History
 from features.history import build as build_history
-from features.ledger import LedgerError
 from features.store import Store
 from features.versions import current
 from models.bundle import BundleError
-from models.insurance_file import InsuranceError, LedgerSource
 from models.insurance_file import load as rules_of_insurer
 from models.policy import Order, Policy, PolicyError, decide
 from models.workspace import Workspace
 from serving import shadow
 from serving.answer import compose, cover_evidence, to_bytes, with_its_place
-from serving.audit import Record
-from serving.covers import provider_of, rules_from_environment
+from serving.audit import Entry, Kept, Once, Record
 from serving.overrides import Overrides
 from serving.situation import Group, Insurer, describe, is_in_default
 from serving.speaking import Speaking, consult
@@ -70,8 +66,48 @@ class NotReady(AssessmentError):
     """There is no ledger or champion to speak with, or no record to write to."""
 
 
+class Asking(NamedTuple):
+    """Who asks, until when, and whether once.
+
+    Attributes
+    ----------
+    actor : dict of str to str
+        ``client``, ``role`` and ``key``, for the record.
+    once : Once or None
+        The request, when its answer is to be given again and not made anew.
+    deadline : float
+        On the clock of :func:`time.monotonic`; after it nothing is recorded.
+    """
+
+    actor: dict[str, str]
+    once: Once | None = None
+    deadline: float = math.inf
+
+
+COMMAND_LINE = Asking({"client": "command line"})
+
+
+class Assesses(Protocol):
+    """The use case, as others need it; its methods block."""
+
+    def assess(
+        self,
+        customer_id: str,
+        order: Order | None,
+        currency: str | None = None,
+        asking: Asking = COMMAND_LINE,
+    ) -> bytes:
+        """Return the answer's JSON, already durable."""
+
+    def find(self, assessment_id: str) -> bytes | None:
+        """Return the same bytes again, ``None`` when there is no such assessment."""
+
+    def readiness(self) -> str | None:
+        """Return ``None`` when ready, else why not."""
+
+
 @contextmanager
-def _nothing_unrecorded() -> Iterator[None]:
+def nothing_unrecorded() -> Iterator[None]:
     """Refuse when a database fails; its message may hold customer data and goes nowhere."""
     try:
         yield
@@ -147,8 +183,14 @@ class Assessor:
             log.error("shadow_refused", curve=question, reason=reason)
         return self._speaking
 
-    @_nothing_unrecorded()
-    def assess(self, customer_id: str, order: Order | None, currency: str | None = None) -> bytes:
+    @nothing_unrecorded()
+    def assess(
+        self,
+        customer_id: str,
+        order: Order | None,
+        currency: str | None = None,
+        asking: Asking = COMMAND_LINE,
+    ) -> bytes:
         """Assess a customer's order, record the assessment, then return it.
 
         Parameters
@@ -158,6 +200,8 @@ class Assessor:
             ``None`` assumes the customer's usual amount, terms and the policy's margin.
         currency : str or None
             What the order's cents are cents of; ``None`` is the ledger's currency.
+        asking : Asking
+            A request that was answered before is answered the same, from the record.
 
         Returns
         -------
@@ -166,8 +210,11 @@ class Assessor:
 
         Raises
         ------
-        UnknownCustomer, OrderNeeded, OtherCurrency, NotReady
+        UnknownCustomer, OrderNeeded, OtherCurrency, NotReady, TooLate, AnotherRequest
         """
+        earlier = None if asking.once is None else self._record.answered(asking.once)
+        if earlier is not None:
+            return _as_answered(earlier)
         if currency not in (None, self._ledger.currency):
             raise OtherCurrency(f"The ledger is in {self._ledger.currency}.")
         speaking = self._current()
@@ -215,6 +262,8 @@ class Assessor:
         )
         answer["override"] = override
         evidence = {
+            "actor": asking.actor,
+            "request": None if asking.once is None else asking.once.fingerprint,
             "ledger_id": self._ledger.id,
             "owed_cents": seen.situation.owed_cents,
             "facts": sorted(seen.situation.facts),
@@ -226,9 +275,10 @@ class Assessor:
             "shadow": shadow.score(speaking, row, views),
         }
         body = to_bytes({"schema": SCHEMA_VERSION, "answer": answer, "evidence": evidence})
-        return with_its_place(self._record.append(answer["id"], "assessment", body))
+        entry = self._record.append(answer["id"], "assessment", body, asking.once, asking.deadline)
+        return with_its_place(entry)
 
-    @_nothing_unrecorded()
+    @nothing_unrecorded()
     def find(self, assessment_id: str) -> bytes | None:
         """Return an earlier assessment, byte for byte, or ``None``."""
         entry = self._record.find(assessment_id)
@@ -237,82 +287,8 @@ class Assessor:
         return with_its_place(entry)
 
 
-class WhenReady:
-    """Assesses once there is a ledger; until then it is not ready and says why.
-
-    Parameters
-    ----------
-    open : callable
-        Gives the assessor, or raises :class:`NotReady`; tried again at each call.
-    """
-
-    def __init__(self, open: Callable[[], Assessor]) -> None:
-        self._open = open
-        self._assessor: Assessor | None = None
-        self._opening = Lock()
-
-    def _ready(self) -> Assessor:
-        with self._opening:
-            if self._assessor is None:
-                self._assessor = self._open()
-            return self._assessor
-
-    def readiness(self) -> str | None:
-        """Return ``None`` when an assessment can be given, else why not."""
-        try:
-            return self._ready().readiness()
-        except NotReady as error:
-            return error.detail
-
-    def assess(self, customer_id: str, order: Order | None, currency: str | None = None) -> bytes:
-        """Assess; see :meth:`Assessor.assess`."""
-        return self._ready().assess(customer_id, order, currency)
-
-    def find(self, assessment_id: str) -> bytes | None:
-        """Return an earlier assessment; see :meth:`Assessor.find`."""
-        return self._ready().find(assessment_id)
-
-
-def assessor_from_environment() -> WhenReady:
-    """Give the assessor of ``ENCOURS_HOME``, ready as soon as a ledger is there.
-
-    ``ENCOURS_TODAY`` (YYYY-MM-DD) answers as of that day, for a ledger of the past.
-    """
-    return WhenReady(_open_assessor)
-
-
-@_nothing_unrecorded()
-def _open_assessor() -> Assessor:
-    workspace = Workspace.from_environment()
-    today = os.environ.get("ENCOURS_TODAY")
-    try:
-        clock = _utc_now if today is None else _end_of(date.fromisoformat(today))
-        if not workspace.has_facts():  # opening it would make it
-            raise LedgerError("there is no ledger here yet: run `encours import` first")
-        store = Store(workspace.facts_url)
-        insurer = insurer_from_environment(store.ledger.currency)
-    except (LedgerError, InsuranceError, OSError, ValueError) as error:
-        raise NotReady(str(error)) from error
-    return Assessor(store, Record(workspace.record_url), workspace, clock, insurer)
-
-
-def insurer_from_environment(currency: str) -> Insurer:
-    """Give the insurer of ``ENCOURS_INSURANCE``, else the one that comes with encours.
-
-    Raises
-    ------
-    InsuranceError, CoverSettingsError
-        If the file cannot be used, or the API key is missing.
-    """
-    rules = rules_from_environment()
-    if isinstance(rules.provider, LedgerSource):
-        return Insurer(rules)
-    return Insurer(rules, provider_of(rules, currency, _no_ledger))
-
-
-def _no_ledger(customer_id: str, at: datetime) -> NoReturn:
-    """Stand for the ledger, whose covers come with the customer's facts."""
-    raise AssertionError("the ledger's covers are not asked for")
+def _as_answered(earlier: Entry | Kept) -> bytes:
+    return earlier.body if isinstance(earlier, Kept) else with_its_place(earlier)
 
 
 def _usual_order(history: History, as_of: int, policy: Policy) -> Order:
@@ -342,15 +318,6 @@ def _day(instant: datetime) -> int:
 
 def _microseconds(instant: datetime) -> int:
     return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _end_of(day: date) -> Callable[[], datetime]:
-    end = datetime(day.year, day.month, day.day, 23, 59, 59, 999_999, tzinfo=UTC)
-    return lambda: end
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

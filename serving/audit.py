@@ -1,52 +1,151 @@
-"""The record: each assessment's exact bytes, durable before the answer leaves, append-only.
+"""The record: each entry's exact bytes, durable before an answer leaves, append-only.
 
 An entry's leaf hash is SHA-256 over a zero byte and the stored bytes (RFC 6962), so that checking
-one never needs to write it again the same way.
+one never needs to write it again the same way. SQLite by default, PostgreSQL by its URL.
+
+Entries that wait while another one is being written share the next commit: the first to get the
+lock writes them all (group commit). Under load one fsync carries as many answers as there are
+threads; alone, an entry waits for nobody.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from features.store import connect, writing
-from features.store_database import reading
+from features.store_database import Prepared, reading
 
+ENTRIES_A_COMMIT = 256
 _metadata = sa.MetaData()
+_SEQUENCE = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # SQLite numbers only INTEGER keys
 _entries = sa.Table(
     "entries",
     _metadata,
-    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("sequence", _SEQUENCE, primary_key=True),
     sa.Column("id", sa.Text, nullable=False, unique=True),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("body", sa.LargeBinary, nullable=False),
     sa.Column("leaf_hash", sa.Text, nullable=False),
     sa.Column("recorded_at", sa.BigInteger, nullable=False),
 )
-_overrides = sa.Index(  # so that asking whether there is one costs nothing where there are none
-    "entries_override", _entries.c.sequence, sqlite_where=sa.text("kind = 'override'")
+_requests = sa.Table(
+    "requests",
+    _metadata,
+    sa.Column("client", sa.Text, primary_key=True),
+    sa.Column("key_hash", sa.Text, primary_key=True),
+    sa.Column("fingerprint", sa.Text, nullable=False),
+    sa.Column("entry_id", sa.Text),  # the answer is this entry's, or else `answer`
+    sa.Column("status", sa.Integer),
+    sa.Column("answer", sa.LargeBinary),
+    sa.Column("recorded_at", sa.BigInteger, nullable=False),
 )
-_IS_THERE = "WHEN EXISTS (SELECT 1 FROM entries WHERE sequence = NEW.sequence OR id = NEW.id)"
-for _verb, _when in (
-    ("UPDATE", ""),
-    ("DELETE", ""),
-    ("INSERT", _IS_THERE),  # INSERT OR REPLACE deletes without a DELETE trigger
-):
-    sa.event.listen(
-        _entries,
-        "after_create",
-        sa.DDL(  # type: ignore[no-untyped-call]
-            f"CREATE TRIGGER entries_no_{_verb.lower()} BEFORE {_verb} ON entries {_when} "
-            "BEGIN SELECT RAISE(ABORT, 'the record is append-only'); END"
-        ).execute_if(dialect="sqlite"),
+_RARE = "kind <> 'assessment'"
+_rare = sa.Index(  # asking for what is not an assessment costs nothing where there is none
+    "entries_rare",
+    _entries.c.kind,
+    _entries.c.sequence,
+    sqlite_where=sa.text(_RARE),
+    postgresql_where=sa.text(_RARE),
+)
+_APPEND_ONLY = "the record is append-only"
+
+
+def _forbid_changes(table: sa.Table, is_there: str) -> None:
+    """Let the database itself refuse to change or remove what is recorded."""
+    for verb, when in (
+        ("UPDATE", ""),
+        ("DELETE", ""),
+        ("INSERT", f"WHEN EXISTS ({is_there})"),  # INSERT OR REPLACE deletes without that trigger
+    ):
+        trigger = (
+            f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} {when} "
+            f"BEGIN SELECT RAISE(ABORT, '{_APPEND_ONLY}'); END"
+        )
+        _after_create(table, trigger, "sqlite")
+    _after_create(
+        table,
+        "CREATE OR REPLACE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION '{_APPEND_ONLY}'; END $$",
+        "postgresql",
     )
-_OVERRIDES_AFTER = (
-    "SELECT sequence, id, kind, body, leaf_hash FROM entries "
-    "WHERE kind = 'override' AND sequence > ? ORDER BY sequence"
+    for name, each in (("change", "UPDATE OR DELETE"), ("truncate", "TRUNCATE")):
+        trigger = (
+            f"CREATE TRIGGER {table.name}_no_{name} BEFORE {each} ON {table.name} "
+            "FOR EACH STATEMENT EXECUTE FUNCTION append_only()"
+        )
+        _after_create(table, trigger, "postgresql")
+
+
+def _after_create(table: sa.Table, statement: str, dialect: str) -> None:
+    ddl = sa.DDL(statement.replace("%", "%%")).execute_if(dialect=dialect)  # type: ignore[no-untyped-call]
+    sa.event.listen(table, "after_create", ddl)
+
+
+_forbid_changes(_entries, "SELECT 1 FROM entries WHERE sequence = NEW.sequence OR id = NEW.id")
+_forbid_changes(
+    _requests, "SELECT 1 FROM requests WHERE client = NEW.client AND key_hash = NEW.key_hash"
 )
+
+
+_COLUMNS = [column for column in _entries.c if column.name != "recorded_at"]
+_LATER = (
+    sa.select(*_COLUMNS)
+    .where(sa.literal_column(_RARE), _entries.c.kind == sa.bindparam("kind"))
+    .where(_entries.c.sequence > sa.bindparam("sequence"))
+    .order_by(_entries.c.sequence)
+)
+_ANSWER = sa.select(*_requests.c, *_COLUMNS).outerjoin_from(
+    _requests, _entries, _requests.c.entry_id == _entries.c.id
+)
+_CLAIM = sa.text(  # one statement for both databases, whose triggers see no row that is there
+    "INSERT INTO requests "
+    "(client, key_hash, fingerprint, entry_id, status, answer, recorded_at) "
+    "SELECT :client, :key_hash, :fingerprint, :entry_id, :status, :answer, :recorded_at "
+    "WHERE NOT EXISTS "
+    "(SELECT 1 FROM requests WHERE client = :client AND key_hash = :key_hash) "
+    "ON CONFLICT DO NOTHING"
+)
+_FREE = {"entry_id": None, "status": None, "answer": None}
+
+
+class TooLate(Exception):
+    """The caller was told that there is no answer: nothing is recorded for it any more."""
+
+
+class AnotherRequest(Exception):
+    """The idempotency key was used before, for another request."""
+
+
+class Once(NamedTuple):
+    """A request that is answered once, however often it is sent.
+
+    Attributes
+    ----------
+    client : str
+        Whose key it is: two clients may choose the same.
+    key_hash : str
+        SHA-256 of the ``Idempotency-Key``.
+    fingerprint : str
+        SHA-256 of method, path and body: the same key with another one is a mistake.
+    """
+
+    client: str
+    key_hash: str
+    fingerprint: str
+
+
+class Kept(NamedTuple):
+    """An answer that is no entry: the status and the exact bytes."""
+
+    status: int
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -59,7 +158,8 @@ class Entry:
         Its place in the record, from 1.
     id : str
     kind : str
-        ``assessment``, or ``override``: a person's decision instead of the policy's.
+        ``assessment``; ``override``, a person's decision instead of the policy's; ``key``, an API
+        key made or revoked.
     body : bytes
         UTF-8 JSON, exactly as recorded.
     leaf_hash : str
@@ -73,6 +173,27 @@ class Entry:
     leaf_hash: str
 
 
+@dataclass(eq=False)
+class _Waiting:
+    """An entry that waits to be written, then its place, or what went wrong."""
+
+    id: str
+    kind: str
+    body: bytes
+    once: Once | None
+    deadline: float
+    entry: Entry | None = None
+    error: Exception | None = None
+    leaf_hash: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.leaf_hash = leaf_hash(self.body)
+
+    @property
+    def is_done(self) -> bool:
+        return self.entry is not None or self.error is not None
+
+
 class Record:
     """The append-only record.
 
@@ -84,37 +205,151 @@ class Record:
 
     def __init__(self, url: str) -> None:
         self._engine = connect(url)
+        self._later = Prepared(_LATER, self._engine.dialect)
+        self._waiting: deque[_Waiting] = deque()
+        self._committing = Lock()
         with writing(self._engine) as connection:  # one of several starting workers makes it
+            if self._engine.dialect.name == "postgresql":
+                alone = sa.func.pg_advisory_xact_lock(sa.func.hashtext("encours record"))
+                connection.execute(sa.select(alone))
             _metadata.create_all(connection)
-            _overrides.create(connection, checkfirst=True)  # a record of before has none
+            _rare.create(connection, checkfirst=True)  # a record of before has none
 
-    def append(self, id: str, kind: str, body: bytes) -> Entry:
+    def append(
+        self,
+        id: str,
+        kind: str,
+        body: bytes,
+        once: Once | None = None,
+        deadline: float = float("inf"),
+    ) -> Entry:
         """Add an entry; it is on disk when this returns.
+
+        Parameters
+        ----------
+        id, kind : str
+        body : bytes
+        once : Once, optional
+            The request that it answers; when that was answered meanwhile, that answer is returned.
+        deadline : float, optional
+            On the clock of :func:`time.monotonic`; after it nothing is written.
 
         Raises
         ------
+        TooLate, AnotherRequest
         sqlalchemy.exc.SQLAlchemyError
             If it could not be written: then nothing may be answered.
         """
-        digest, now = leaf_hash(body), time.time_ns() // 1000
-        row = {"id": id, "kind": kind, "body": body, "leaf_hash": digest, "recorded_at": now}
-        with writing(self._engine) as connection:
-            added = _entries.insert().returning(_entries.c.sequence)
-            sequence = connection.execute(added, row).scalar_one()
-        return Entry(sequence, id, kind, body, digest)
+        mine = _Waiting(id, kind, body, once, deadline)
+        self._waiting.append(mine)
+        while not mine.is_done:
+            with self._committing:
+                if not mine.is_done:
+                    self._commit_waiting()
+        if mine.error is not None:
+            raise mine.error
+        assert mine.entry is not None  # noqa: S101 (for the type checker)
+        return mine.entry
+
+    def _commit_waiting(self) -> None:
+        """Write all that wait in one transaction: all are on disk, or none."""
+        together = [
+            self._waiting.popleft() for _ in range(min(len(self._waiting), ENTRIES_A_COMMIT))
+        ]
+        written: list[tuple[_Waiting, Entry | Exception]] = []
+        try:
+            with writing(self._engine) as connection:
+                written = [(one, self._write(connection, one)) for one in together]
+        except Exception as error:  # noqa: BLE001 (each who waits raises it)
+            written = [(one, error) for one in together]
+            self._engine.dispose()  # after a failed fsync nothing of a connection can be trusted
+        for one, outcome in written:
+            if isinstance(outcome, Entry):
+                one.entry = outcome
+            else:
+                one.error = outcome
+
+    def _write(self, connection: sa.Connection, one: _Waiting) -> Entry | Exception:
+        if time.monotonic() > one.deadline:
+            return TooLate()
+        now = time.time_ns() // 1000
+        claimed = {"entry_id": one.id, "recorded_at": now}
+        if one.once is not None and not _claim(connection, one.once, claimed):
+            return _earlier(connection, one.once)
+        row: dict[str, Any] = {"id": one.id, "kind": one.kind, "body": one.body}
+        row |= {"leaf_hash": one.leaf_hash, "recorded_at": now}
+        added = _entries.insert().returning(_entries.c.sequence)
+        sequence = connection.execute(added, row).scalar_one()
+        return Entry(sequence, one.id, one.kind, one.body, one.leaf_hash)
 
     def find(self, id: str) -> Entry | None:
         """Return an entry by its identifier, if there is one."""
-        columns = [c for c in _entries.c if c.name != "recorded_at"]
         with self._engine.connect() as connection:
-            row = connection.execute(sa.select(*columns).where(_entries.c.id == id)).first()
+            row = connection.execute(sa.select(*_COLUMNS).where(_entries.c.id == id)).first()
         return None if row is None else Entry(**row._mapping)
 
-    def overrides_after(self, sequence: int) -> list[Entry]:
-        """Return the overrides after a place of the record, in its order."""
+    def after(self, sequence: int, kind: str) -> list[Entry]:
+        """Return the entries of a kind that is not ``assessment`` after a place, in its order."""
         with reading(self._engine) as cursor:
-            rows = cursor.execute(_OVERRIDES_AFTER, (sequence,)).fetchall()
+            rows = self._later.run(cursor, {"kind": kind, "sequence": sequence}).fetchall()
         return [Entry(*row) for row in rows]
+
+    def answered(self, once: Once) -> Entry | Kept | None:
+        """Return what the request was answered before, if it was.
+
+        Raises
+        ------
+        AnotherRequest
+        """
+        with self._engine.connect() as connection:
+            return _answer_of(connection, once)
+
+    def keep(self, once: Once, status: int, answer: bytes) -> Kept:
+        """Keep an answer that is no entry, for ever; if there is one already, return that.
+
+        Raises
+        ------
+        AnotherRequest
+        """
+        values: dict[str, Any] = {"status": status, "answer": answer}
+        values["recorded_at"] = time.time_ns() // 1000
+        with writing(self._engine) as connection:
+            if _claim(connection, once, values):
+                return Kept(status, answer)
+            found = _answer_of(connection, once)
+        if not isinstance(found, Kept):
+            raise AnotherRequest
+        return found
+
+
+def _claim(connection: sa.Connection, once: Once, values: dict[str, Any]) -> bool:
+    """Take the key for this request; tell whether it was free."""
+    given = {**_FREE, **once._asdict(), **values}
+    return bool(connection.execute(_CLAIM, given).rowcount == 1)
+
+
+def _earlier(connection: sa.Connection, once: Once) -> Entry | Exception:
+    """Return the entry that answered the request before, or what is wrong with asking again."""
+    try:
+        found = _answer_of(connection, once)
+    except AnotherRequest as error:
+        return error
+    return found if isinstance(found, Entry) else AnotherRequest()
+
+
+def _answer_of(connection: sa.Connection, once: Once) -> Entry | Kept | None:
+    row = connection.execute(_ANSWER.where(*_is(once))).first()
+    if row is None:
+        return None
+    if row.fingerprint != once.fingerprint:
+        raise AnotherRequest
+    if row.entry_id is None:
+        return Kept(row.status, row.answer)
+    return Entry(row.sequence, row.id, row.kind, row.body, row.leaf_hash)
+
+
+def _is(once: Once) -> tuple[sa.ColumnElement[bool], ...]:
+    return _requests.c.client == once.client, _requests.c.key_hash == once.key_hash
 
 
 def leaf_hash(body: bytes) -> str:

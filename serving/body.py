@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
+from typing import Generic, NamedTuple, TypeVar
 
 from fastapi import Request
 from pydantic import ValidationError
-from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 
-from serving.limits import BODY_SECONDS, LONGEST_BODY_BYTES
-from serving.problems import INVALID, LONG_BODY, MALFORMED, SLOW_BODY, WRONG_TYPE, Refusal
-from serving.schemas import AssessmentRequest, FieldError
+from serving.limits import BODY_SECONDS
+from serving.problems import INVALID, LONG_BODY, MALFORMED, SLOW_BODY, Refusal
+from serving.schemas import FieldError
+from serving.schemas.request import Given
+
+M = TypeVar("M", bound=Given)
 
 PLAIN_WORDS = {
     "missing": "is required",
@@ -29,22 +32,37 @@ PLAIN_WORDS = {
 }
 
 
-async def read(request: Request) -> AssessmentRequest:
-    """Read what is asked, or raise the `Refusal` that says what is wrong with it."""
-    return _checked(_parsed(await _received(request)))
+class Sent(NamedTuple, Generic[M]):
+    """What was sent: its exact bytes, and what they ask."""
+
+    raw: bytes
+    asked: M
 
 
-async def _received(request: Request) -> bytes:
-    """Read the body, what is not JSON refused before, what is too long while reading."""
-    if not _announces_json(request.headers):
-        raise Refusal(WRONG_TYPE)
+async def read(request: Request, model: type[M]) -> Sent[M]:
+    """Read what is asked, or raise the `Refusal` that says what is wrong with it.
+
+    Parameters
+    ----------
+    request : Request
+        Of a route whose :func:`serving.access.needs` says how long its body may be.
+    model : type of Given
+        What it must be.
+    """
+    most_bytes = request.scope["route"].openapi_extra["x-most-body-bytes"]
+    raw = await _received(request, most_bytes)
+    return Sent(raw, checked(parsed(raw), model))
+
+
+async def _received(request: Request, most_bytes: int) -> bytes:
+    """Read the body; what is too long is refused while reading, whatever it said of its length."""
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > LONGEST_BODY_BYTES:
-                    raise Refusal(LONG_BODY)
+                if len(body) > most_bytes:
+                    raise Refusal(LONG_BODY, f"Send at most {most_bytes // 1024} KiB.")
     except TimeoutError:
         raise Refusal(SLOW_BODY) from None
     except ClientDisconnect:
@@ -52,17 +70,7 @@ async def _received(request: Request) -> bytes:
     return bytes(body)
 
 
-def _announces_json(headers: Headers) -> bool:
-    media_type, _, parameters = headers.get("content-type", "").lower().partition(";")
-    in_utf_8 = parameters.replace(" ", "").replace('"', "") in {"", "charset=utf-8"}
-    return (
-        media_type.strip() == "application/json"
-        and in_utf_8
-        and headers.get("content-encoding", "identity") == "identity"
-    )
-
-
-def _parsed(body: bytes) -> object:
+def parsed(body: bytes) -> object:
     """Parse JSON (RFC 8259), with each name once in an object."""
     try:
         return json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
@@ -81,9 +89,10 @@ def _no_number(constant: str) -> float:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _checked(content: object) -> AssessmentRequest:
+def checked(content: object, model: type[M]) -> M:
+    """Check what was parsed; every field that is wrong is pointed at."""
     try:
-        return AssessmentRequest.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         found = [_field_error(one["type"], one["loc"], one["msg"]) for one in error.errors()]
         unique = {(one.pointer, one.detail): one for one in found}

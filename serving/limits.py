@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 LONGEST_BODY_BYTES = 64 * 1024
+LONGEST_BULK_BYTES = 8 * 1024 * 1024  # of many facts or many orders at once
 BODY_SECONDS = 10.0
 ANSWER_SECONDS = 15.0
-RETRY_AFTER_SECONDS = 30
+RETRY_AFTER_SECONDS = 30  # what is not ready
+BUSY_SECONDS = 1  # what is ready, but has enough to do
 THREADS = 8
+MOST_IN_HAND = 64  # requests admitted at once: those that are worked on, and those that wait
+CALLS_A_SECOND = 50.0  # of one key, unless it was made for more
+MOST_CALLS_A_SECOND = 100_000.0
+BURST_SECONDS = 4.0  # of calls that may come at once after a pause

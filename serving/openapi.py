@@ -10,7 +10,15 @@ from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
 from serving.limits import LONGEST_BODY_BYTES
-from serving.problems import INVALID, NOT_READY, ORDER_NEEDED, Fault, Refusal, problem
+from serving.problems import (
+    INVALID,
+    ORDER_NEEDED,
+    TOO_MANY_CALLS,
+    WAITS,
+    Fault,
+    Refusal,
+    problem,
+)
 from serving.schemas import (
     ASSESSMENT_EXAMPLE,
     REQUEST_EXAMPLE,
@@ -43,7 +51,12 @@ def _components() -> dict[str, Any]:
         [(model, "validation") for model in (AssessmentRequest, Assessment, Problem)],
         ref_template="#/components/schemas/{model}",
     )
-    return {"schemas": schemas["$defs"], "examples": {"assessment": {"value": ASSESSMENT_EXAMPLE}}}
+    key = {"type": "http", "scheme": "bearer", "description": "An API key: `encours keys create`."}
+    return {
+        "schemas": schemas["$defs"],
+        "examples": {"assessment": {"value": ASSESSMENT_EXAMPLE}},
+        "securitySchemes": {"key": key},
+    }
 
 
 def _content(media_type: str, model: type[Any], examples: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +76,7 @@ def problem_responses(*faults: Fault) -> dict[int | str, dict[str, Any]]:
         examples = {other.name: {"value": _example(other)} for other in alike}
         by_status[fault.status] = {
             "description": ", or ".join(f"{other.title} (`{other.name}`)" for other in alike),
-            "headers": _RETRY_AFTER if fault is NOT_READY else {},
+            "headers": _RETRY_AFTER if fault in WAITS or fault is TOO_MANY_CALLS else {},
             "content": _content("application/problem+json", Problem, examples),
         }
     return by_status
@@ -86,7 +99,7 @@ _RETRY_AFTER = {"Retry-After": header("Seconds to wait.", "integer")}
 ASSESSED = _content(
     "application/json", Assessment, {"deposit": {"$ref": "#/components/examples/assessment"}}
 )
-REQUEST_BODY = {
+ASSESSMENT_REQUEST = {
     "required": True,
     "description": f"At most {LONGEST_BODY_BYTES // 1024} KiB of UTF-8, each name once an object.",
     "content": _content(

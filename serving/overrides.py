@@ -73,7 +73,7 @@ class Overrides:
 
     def _catch_up(self) -> None:
         with self._reading:
-            for entry in self._record.overrides_after(self._seen):
+            for entry in self._record.after(self._seen, KIND):
                 read = from_body(entry.body)
                 self._all.append(read)
                 self._latest[read.customer_id] = read

@@ -9,14 +9,19 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import structlog
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from serving.assess import AssessmentError, NotReady, OrderNeeded, OtherCurrency, UnknownCustomer
-from serving.limits import BODY_SECONDS, LONGEST_BODY_BYTES, RETRY_AFTER_SECONDS
+from serving.audit import AnotherRequest, TooLate
+from serving.limits import BODY_SECONDS, BUSY_SECONDS, RETRY_AFTER_SECONDS
 from serving.schemas import FieldError, Problem
+
+log = structlog.get_logger()
 
 
 class Fault(NamedTuple):
@@ -34,6 +39,15 @@ MALFORMED = Fault(
     "The body is not JSON",
     "Send one JSON object in UTF-8, each name once in an object, no NaN or Infinity.",
 )
+UNAUTHENTICATED = Fault(
+    "unauthenticated",
+    401,
+    "No valid API key",
+    "Send Authorization: Bearer and a key of `encours keys create`, neither revoked nor expired.",
+)
+FORBIDDEN = Fault(
+    "forbidden", 403, "The key's role may not do this", "Use a key of a role in x-roles."
+)
 NOT_FOUND = Fault("not-found", 404, "No such resource", "See /openapi.json for the routes.")
 UNKNOWN_CUSTOMER = Fault(
     "unknown-customer", 404, "Unknown customer", "Import the customer, or check its id."
@@ -47,11 +61,17 @@ WRONG_METHOD = Fault(
 SLOW_BODY = Fault(
     "body-too-slow", 408, "The body did not arrive", f"Send it within {BODY_SECONDS:.0f} seconds."
 )
+IN_PROGRESS = Fault(
+    "request-in-progress",
+    409,
+    "The same request is being answered",
+    "Try again after Retry-After seconds: the answer will be the same.",
+)
 LONG_BODY = Fault(
     "body-too-large",
     413,
     "The body is too large",
-    f"Send at most {LONGEST_BODY_BYTES // 1024} KiB.",
+    "Send at most x-most-body-bytes of the route in /openapi.json.",
 )
 WRONG_TYPE = Fault(
     "unsupported-media-type",
@@ -69,6 +89,24 @@ OTHER_CURRENCY = Fault(
     "The order is in another currency",
     "Give exchange_rate, or the amounts in the ledger's currency.",
 )
+KEY_REUSED = Fault(
+    "idempotency-key-reused",
+    422,
+    "The Idempotency-Key was used for another request",
+    "Use a new key for a new request; the same key asks for the same answer.",
+)
+BAD_KEY = Fault(
+    "invalid-idempotency-key",
+    400,
+    "The Idempotency-Key is not valid",
+    "Send 1 to 128 printable ASCII characters, a UUID for instance.",
+)
+TOO_MANY_CALLS = Fault(
+    "too-many-calls",
+    429,
+    "Too many calls with this key",
+    "Try again after Retry-After seconds, or ask for a key that may make more.",
+)
 INTERNAL = Fault(
     "internal-error",
     500,
@@ -78,13 +116,20 @@ INTERNAL = Fault(
 NOT_READY = Fault(
     "not-ready", 503, "The service is not ready", "Try again after Retry-After seconds."
 )
+OVERLOADED = Fault(
+    "overloaded", 503, "The service has enough to do", "Try again after Retry-After seconds."
+)
 SLOW_ANSWER = Fault(
     "answer-too-slow",
     504,
     "The answer took too long",
-    "Ask again; the assessment that was too slow may still be recorded.",
+    "Ask again, with the same Idempotency-Key: should it have been recorded after all, you get it.",
 )
 ANY_ROUTE = (NOT_FOUND, WRONG_METHOD, INTERNAL)
+WITH_A_KEY = (UNAUTHENTICATED, FORBIDDEN, TOO_MANY_CALLS, OVERLOADED, NOT_READY, *ANY_ROUTE)
+WITH_A_BODY = (MALFORMED, SLOW_BODY, LONG_BODY, WRONG_TYPE, INVALID)
+ONCE = (BAD_KEY, IN_PROGRESS, KEY_REUSED)
+WAITS = {NOT_READY: RETRY_AFTER_SECONDS, OVERLOADED: BUSY_SECONDS, IN_PROGRESS: BUSY_SECONDS}
 FAULTS: Mapping[type[AssessmentError], Fault] = {
     UnknownCustomer: UNKNOWN_CUSTOMER,
     OrderNeeded: ORDER_NEEDED,
@@ -105,19 +150,27 @@ class Refusal(Exception):
     fault: Fault
     detail: str | None = None
     errors: tuple[FieldError, ...] = ()
+    retry_after: int | None = None  # seconds; None is the fault's own wait, if it has one
 
 
 def problem_response(
     scope: Scope, refusal: Refusal, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """Answer a request with its problem."""
-    wait = {"Retry-After": str(RETRY_AFTER_SECONDS)} if refusal.fault is NOT_READY else {}
     return JSONResponse(
         problem(scope["state"]["request_id"], refusal),
         refusal.fault.status,
-        {**wait, **(headers or {})},
+        {**_headers(refusal), **(headers or {})},
         "application/problem+json",
     )
+
+
+def _headers(refusal: Refusal) -> dict[str, str]:
+    wait = refusal.retry_after or WAITS.get(refusal.fault)
+    headers = {} if wait is None else {"Retry-After": str(wait)}
+    if refusal.fault is UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = 'Bearer realm="encours"'
+    return headers
 
 
 def problem(request_id: str, refusal: Refusal) -> dict[str, Any]:
@@ -144,6 +197,21 @@ async def _not_assessed(request: Request, error: AssessmentError) -> Response:
     return problem_response(request.scope, Refusal(fault, error.detail, errors))
 
 
+async def _too_late(request: Request, _error: TooLate) -> Response:
+    return problem_response(request.scope, Refusal(SLOW_ANSWER))
+
+
+async def _key_reused(request: Request, _error: AnotherRequest) -> Response:
+    return problem_response(request.scope, Refusal(KEY_REUSED))
+
+
+async def _database_failed(request: Request, error: SQLAlchemyError) -> Response:
+    """Refuse when a database fails; its message may hold customer data and goes nowhere."""
+    log.error("database_failed", error=type(error).__name__)
+    said = f"A database cannot be used now ({type(error).__name__})."
+    return problem_response(request.scope, Refusal(NOT_READY, said))
+
+
 async def _not_routed(request: Request, error: HTTPException) -> Response:
     fault = WRONG_METHOD if error.status_code == WRONG_METHOD.status else NOT_FOUND
     return problem_response(request.scope, Refusal(fault), error.headers)
@@ -153,4 +221,7 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
     Refusal: _refused,
     AssessmentError: _not_assessed,
     HTTPException: _not_routed,
+    TooLate: _too_late,
+    AnotherRequest: _key_reused,
+    SQLAlchemyError: _database_failed,
 }

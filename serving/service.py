@@ -18,17 +18,20 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from models.workspace import Workspace
 from serving.api import create_app
-from serving.assess import assessor_from_environment
+from serving.audit import Record
+from serving.keys import Keys
+from serving.opened import desk_from_environment
 
 usage_stats.do_not_track.cache_clear()  # `bentoml serve` asked before it imported this file
 
-_assessor = cache(assessor_from_environment)
+_desk = cache(desk_from_environment)
 
 
 @cache
 def _app() -> FastAPI:
-    return create_app(_assessor())
+    return create_app(_desk(), Keys(lambda: Record(Workspace.from_environment().record_url)))
 
 
 async def _every_path(scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +67,7 @@ class Encours:
 
     def __is_ready__(self) -> bool:
         """Answer ``/readyz``, with the reason when it is not."""
-        reason = _assessor().readiness()
+        reason = _desk().readiness()
         if reason is not None:
             raise HTTPException(503, reason)
         return True

@@ -3,9 +3,11 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,12 +19,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from features.store import sqlite_url
 from models.policy import Order
 from serving import api, problems
-from serving.api import create_app
-from serving.assess import NotReady, OrderNeeded, OtherCurrency, UnknownCustomer
+from serving.api import create_app as app_of
+from serving.assess import Asking, NotReady, OrderNeeded, OtherCurrency, UnknownCustomer
+from serving.audit import Record
 from serving.body import PLAIN_WORDS
 from serving.envelope import Envelope
+from serving.keys import Keys
 from serving.limits import LONGEST_BODY_BYTES
 from serving.problems import Fault
 from serving.schemas import (
@@ -36,7 +41,14 @@ from serving.schemas import (
 ID = "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f"
 ANSWER = f'{{ "id":"{ID}",\t"name": "Méré",  "p": 0.10 }}\n'.encode()  # no serializer writes so
 CANARY = "canary-4711"
-JSON = {"Content-Type": "application/json"}
+KEYS = Keys(lambda: Record(sqlite_url(Path(tempfile.mkdtemp()) / "record.db")))
+KEY = KEYS.make("a CRM", "crm", "the tests", calls_a_second=100_000)
+LONG = "Send at most 64 KiB."
+BEARER = {"Authorization": f"Bearer {KEY.text}"}
+JSON = {"Content-Type": "application/json", **BEARER}
+
+
+ACTOR = {"client": "a CRM", "role": "crm", "key": KEY.key.id}
 
 
 class _Stub:
@@ -46,7 +58,14 @@ class _Stub:
         self.raises = raises
         self.asked: list[Any] = []
 
-    def assess(self, customer_id: str, order: Order | None, currency: str | None = None) -> bytes:
+    def assess(
+        self,
+        customer_id: str,
+        order: Order | None,
+        currency: str | None = None,
+        asking: Asking | None = None,
+    ) -> bytes:
+        self.asking = asking
         self.asked.append(
             (customer_id, order) if currency is None else (customer_id, order, currency)
         )
@@ -64,6 +83,23 @@ class _Stub:
         return None
 
 
+class _Desk:
+    """A desk with the stub, and nothing else on it."""
+
+    def __init__(self, assessor: _Stub) -> None:
+        self.assessor = assessor
+
+    def get(self) -> _Desk:
+        return self
+
+    def readiness(self) -> str | None:
+        return self.assessor.readiness()
+
+
+def create_app(stub: _Stub, **given: Any) -> FastAPI:
+    return app_of(_Desk(stub), KEYS, **given)
+
+
 async def _call(app: FastAPI, method: str, path: str, **given: Any) -> httpx.Response:
     # not TestClient: it wants httpx2, and nothing here needs more than the transport
     transport = httpx.ASGITransport(app=app)
@@ -74,7 +110,7 @@ async def _call(app: FastAPI, method: str, path: str, **given: Any) -> httpx.Res
 
 
 def call(app: FastAPI, method: str, path: str, **given: Any) -> httpx.Response:
-    return asyncio.run(_call(app, method, path, **given))
+    return asyncio.run(_call(app, method, path, **{"headers": BEARER, **given}))
 
 
 def post(app: FastAPI, body: object, **given: Any) -> httpx.Response:
@@ -148,12 +184,13 @@ def test_money_becomes_cents_exactly(app, stub, amount, margin, expected):
 def test_a_body_of_the_longest_size_is_read(app):
     padded = json.dumps(REQUEST_EXAMPLE).encode().ljust(LONGEST_BODY_BYTES)
     assert post(app, padded).status_code == 201
-    expect(post(app, padded + b" "), problems.LONG_BODY)
+    expect(post(app, padded + b" "), problems.LONG_BODY, LONG)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; Charset=UTF-8"])
 def test_json_may_be_announced_in_any_case(app, kind):
-    assert post(app, REQUEST_EXAMPLE, headers={"Content-Type": kind}).status_code == 201
+    headers = {"Content-Type": kind, **BEARER}
+    assert post(app, REQUEST_EXAMPLE, headers=headers).status_code == 201
 
 
 def test_the_index_names_the_routes(app):
@@ -209,12 +246,12 @@ def test_a_body_without_end_is_refused_while_it_is_read(app):
             sent += 4096
             yield b" " * 4096
 
-    expect(post(app, b"", content=endless()), problems.LONG_BODY)
+    expect(post(app, b"", content=endless()), problems.LONG_BODY, LONG)
     assert sent <= LONGEST_BODY_BYTES + 2 * 4096
 
 
 def test_a_mebibyte_is_refused(app):
-    expect(post(app, b" " * (1 << 20)), problems.LONG_BODY)
+    expect(post(app, b" " * (1 << 20)), problems.LONG_BODY, LONG)
 
 
 def test_a_body_that_does_not_arrive_is_given_up(app, monkeypatch):
@@ -240,7 +277,7 @@ def test_a_body_that_does_not_arrive_is_given_up(app, monkeypatch):
     ],
 )
 def test_only_json_is_taken(app, stub, headers):
-    expect(post(app, REQUEST_EXAMPLE, headers=headers), problems.WRONG_TYPE)
+    expect(post(app, REQUEST_EXAMPLE, headers=BEARER | headers), problems.WRONG_TYPE)
     assert stub.asked == []
 
 
@@ -454,7 +491,7 @@ def test_what_waits_too_long_for_a_thread_is_never_assessed(stub, monkeypatch):
 def _sent_by(app: ASGIApp, *received: Message) -> list[Message]:
     """Call an application as a server does, and collect what it sends."""
     scope = {"type": "http", "method": "POST", "path": "/v1/assessments", "query_string": b""}
-    scope["headers"] = [(b"content-type", b"application/json")]
+    scope["headers"] = [(name.lower().encode(), said.encode()) for name, said in JSON.items()]
     left, sent = list(received), []
 
     async def receive() -> Message:
@@ -514,6 +551,8 @@ def test_what_was_sent_neither_comes_back_nor_is_logged(app, caplog, body):
         ("POST", f"/v1/assessments?{CANARY}", {"content": "{}", "headers": JSON}),
         ("GET", f"/v1/assessments/{CANARY}", {}),
         ("GET", f"/{CANARY}", {"headers": {"X-Request-Id": CANARY}}),
+        ("GET", f"/v1/assessments/{ID}", {"headers": {"Authorization": f"Bearer {CANARY}"}}),
+        ("POST", "/v1/assessments", {"headers": JSON | {"Idempotency-Key": f"{CANARY} "}}),
         (CANARY.upper(), "/", {}),
     ],
 )
@@ -567,7 +606,8 @@ def test_the_description_is_openapi_3_1_with_nothing_missing(document):
     OpenAPI.model_validate(document)
     referred_to = set(re.findall(r'"\$ref": "#/components/([\w/]+)"', json.dumps(document)))
     components = document["components"].items()
-    assert referred_to == {f"{kind}/{name}" for kind, named in components for name in named}
+    named = {f"{kind}/{name}" for kind, those in components for name in those}
+    assert referred_to | {"securitySchemes/key"} == named
     assert json.dumps(document).count('"$ref": "#/components/') == json.dumps(document).count(
         "$ref"
     )
@@ -575,8 +615,8 @@ def test_the_description_is_openapi_3_1_with_nothing_missing(document):
 
 def test_the_description_names_every_route_and_every_problem(app, document):
     routes = {
-        ("POST", "/v1/assessments"): "201 400 404 405 408 413 415 422 500 503 504",
-        ("GET", "/v1/assessments/{assessment_id}"): "200 404 405 500 503 504",
+        ("POST", "/v1/assessments"): "201 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
+        ("GET", "/v1/assessments/{assessment_id}"): "200 401 403 404 405 429 500 503 504",
         ("GET", "/"): "200 404 405 500",
         ("GET", "/openapi.json"): "200 404 405 500",
     }

@@ -30,9 +30,9 @@ from serving.assess import (
     NotReady,
     OrderNeeded,
     UnknownCustomer,
-    assessor_from_environment,
 )
 from serving.audit import Record
+from serving.opened import desk_from_environment
 from serving.schemas import Assessment
 from tests.features.ledgers import day, ledger_of, read_tables
 
@@ -871,34 +871,33 @@ def test_a_curve_that_abstains_gives_null_its_reason_and_a_review(seller, clock,
 
 def test_without_a_ledger_it_waits_says_why_and_makes_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("ENCOURS_HOME", str(tmp_path))
-    waiting = assessor_from_environment()
+    waiting = desk_from_environment()
     assert "encours import" in waiting.readiness()
-    for call in (lambda: waiting.assess("C-1", ORDER), lambda: waiting.find("x")):
-        with pytest.raises(NotReady, match="encours import"):
-            call()
+    with pytest.raises(NotReady, match="encours import"):
+        waiting.get()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_it_is_ready_as_soon_as_there_is_a_ledger(seller, tmp_path, monkeypatch):
     monkeypatch.setenv("ENCOURS_HOME", str(tmp_path / "later"))
     monkeypatch.setenv("ENCOURS_TODAY", "2025-05-31")
-    waiting = assessor_from_environment()
+    waiting = desk_from_environment()
     assert waiting.readiness() is not None
     shutil.copytree(seller.home, tmp_path / "later")
     assert waiting.readiness() is None
-    assert told(waiting.assess("C-00001", ORDER))["as_of"] == "2025-06-01"
+    assert told(waiting.get().assessor.assess("C-00001", ORDER))["as_of"] == "2025-06-01"
 
 
 def test_a_bad_day_in_the_environment_is_said_and_not_raised(seller, monkeypatch):
     monkeypatch.setenv("ENCOURS_HOME", str(seller.home))
     monkeypatch.setenv("ENCOURS_TODAY", "yesterday")
-    assert "yesterday" in assessor_from_environment().readiness()
+    assert "yesterday" in desk_from_environment().readiness()
 
 
 def test_the_environment_can_set_the_day(seller, monkeypatch):
     monkeypatch.setenv("ENCOURS_HOME", str(seller.home))
     monkeypatch.setenv("ENCOURS_TODAY", "2025-05-31")
-    answer = told(assessor_from_environment().assess("C-00001", ORDER))
+    answer = told(desk_from_environment().get().assessor.assess("C-00001", ORDER))
     assert (answer["as_of"], answer["known_at"]) == ("2025-06-01", "2025-05-31T23:59:59Z")
 
 
@@ -906,5 +905,5 @@ def test_by_default_the_day_is_today(seller, monkeypatch):
     monkeypatch.setenv("ENCOURS_HOME", str(seller.home))
     monkeypatch.delenv("ENCOURS_TODAY", raising=False)
     made_on = datetime.now(UTC).date()
-    answer = told(assessor_from_environment().assess("C-00001", ORDER))
+    answer = told(desk_from_environment().get().assessor.assess("C-00001", ORDER))
     assert answer["as_of"] in {str(made_on + timedelta(days=n)) for n in (1, 2)}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,10 +15,11 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import IntegrityError
 
-from features.store import Store, connect, sqlite_url
+from features.store import Store, connect, sqlite_url, writing
 from models.policy import Order
+from serving import audit
 from serving.assess import Assessor, NotReady
-from serving.audit import Record, leaf_hash
+from serving.audit import AnotherRequest, Entry, Kept, Once, Record, TooLate, leaf_hash
 
 ROOT = Path(__file__).parents[2]
 ORDER = Order(2_000_00, 120_00, 30)
@@ -110,6 +112,114 @@ def test_an_identifier_is_used_once(record, url):
         record.append("a", "assessment", b"second")
     assert record.find("a").body == b"first"
     assert record.append("b", "assessment", b"{}").sequence == 2
+
+
+# A request is answered once.
+
+
+def once(key: str = "k", fingerprint: str = "f", client: str = "a CRM") -> Once:
+    return Once(client, key, fingerprint)
+
+
+def test_a_request_that_comes_again_gets_the_entry_of_the_first(record, url):
+    first = record.append("a", "assessment", b"first", once())
+    assert record.answered(once()) == first
+    assert record.append("b", "assessment", b"second", once()) == first
+    assert [row[1] for row in rows(url)] == ["a"]
+
+
+def test_keys_of_two_clients_are_two(record):
+    record.append("a", "assessment", b"first", once())
+    assert record.answered(once(client="another")) is None
+    assert record.append("b", "assessment", b"second", once(client="another")).id == "b"
+
+
+def test_a_key_is_of_one_request(record, url):
+    record.append("a", "assessment", b"first", once())
+    for ask in (
+        lambda: record.answered(once(fingerprint="other")),
+        lambda: record.append("b", "assessment", b"second", once(fingerprint="other")),
+        lambda: record.keep(once(fingerprint="other"), 200, b"second"),
+        lambda: record.keep(once(), 200, b"no entry"),
+    ):
+        with pytest.raises(AnotherRequest):
+            ask()
+    assert [row[1] for row in rows(url)] == ["a"]
+
+
+def test_an_answer_that_is_no_entry_is_kept_too(record):
+    assert record.keep(once(), 207, b"first") == Kept(207, b"first")
+    assert record.keep(once(), 200, b"second") == Kept(207, b"first")
+    assert record.answered(once()) == Kept(207, b"first")
+    with pytest.raises(AnotherRequest):
+        record.append("a", "assessment", b"an entry", once())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE requests SET entry_id = 'b'",
+        "DELETE FROM requests",
+        "INSERT OR REPLACE INTO requests VALUES ('a CRM', 'k', 'f', 'b', NULL, NULL, 0)",
+    ],
+)
+def test_what_a_request_was_answered_cannot_be_changed(record, url, statement):
+    first = record.append("a", "assessment", b"first", once())
+    with (
+        pytest.raises(IntegrityError, match="append-only"),
+        connect(url).begin() as connection,
+    ):
+        connection.exec_driver_sql(statement)
+    assert record.answered(once()) == first
+
+
+def test_many_at_once_are_each_recorded_and_none_twice_for_a_key(record, url):
+    other = Record(url)  # another process would be as far
+
+    def ask(number: int) -> Entry:
+        written = (record, other)[number % 2]
+        key = once(str(number // 4), str(number // 4))
+        return written.append(f"e-{number}", "assessment", f"{number}".encode(), key)
+
+    with ThreadPoolExecutor(16) as threads:
+        entries = list(threads.map(ask, range(400)))
+    stored = rows(url)
+    assert len(stored) == 100
+    assert [row[0] for row in stored] == list(range(1, 101))
+    for number, entry in enumerate(entries):
+        assert entry == entries[number // 4 * 4]
+
+
+def test_those_that_wait_share_a_commit(record, url, monkeypatch):
+    commits = []
+    monkeypatch.setattr(audit, "writing", lambda engine: commits.append(1) or writing(engine))
+    with ThreadPoolExecutor(20) as threads, record._committing:
+        asked = [threads.submit(record.append, f"{n}", "assessment", b"{}") for n in range(20)]
+        while len(record._waiting) < 20:
+            time.sleep(0.001)
+        record._commit_waiting()
+    assert sorted(each.result().sequence for each in asked) == list(range(1, 21))
+    assert len(commits) == 1
+
+
+def test_after_its_deadline_nothing_is_recorded(record, url):
+    with pytest.raises(TooLate):
+        record.append("a", "assessment", b"{}", once(), time.monotonic() - 0.001)
+    assert rows(url) == []
+    assert record.append("b", "assessment", b"{}", once(), time.monotonic() + 60).id == "b"
+
+
+def test_when_the_commit_fails_nobody_who_shared_it_is_answered(record, url):
+    record.append("there", "assessment", b"{}")
+    with ThreadPoolExecutor(2) as threads, record._committing:
+        asked = [threads.submit(record.append, id, "assessment", b"{}") for id in ("a", "there")]
+        while len(record._waiting) < 2:
+            time.sleep(0.001)
+        record._commit_waiting()
+    for each in asked:
+        with pytest.raises(IntegrityError):
+            each.result()
+    assert [row[1] for row in rows(url)] == ["there"]
 
 
 # Nothing is answered that is not recorded.

@@ -9,8 +9,8 @@ import pytest
 from models.insurance import Cover
 from models.insurance_file import PATH, load
 from models.policy import Order
-from serving.assess import assessor_from_environment
 from serving.covers import Found
+from serving.opened import desk_from_environment
 from serving.schemas import Assessment
 from serving.situation import Insurer
 from tests.serving.test_assess import add, assessor_of
@@ -194,7 +194,7 @@ def test_an_insurer_who_needs_a_key_is_not_asked_without_one(seller, tmp_path, m
     monkeypatch.setenv("ENCOURS_HOME", str(seller.home))
     monkeypatch.setenv("ENCOURS_INSURANCE", str(file))
     monkeypatch.delenv("ENCOURS_INSURER_KEY", raising=False)
-    assert "ENCOURS_INSURER_KEY must hold" in assessor_from_environment().readiness()
+    assert "ENCOURS_INSURER_KEY must hold" in desk_from_environment().readiness()
 
 
 def test_covers_may_come_from_a_file_that_the_environment_names(
@@ -212,5 +212,5 @@ def test_covers_may_come_from_a_file_that_the_environment_names(
     monkeypatch.setenv("ENCOURS_HOME", str(seller.home))
     monkeypatch.setenv("ENCOURS_INSURANCE", str(file))
     monkeypatch.setenv("ENCOURS_TODAY", "2025-05-31")
-    answer = json.loads(assessor_from_environment().assess("C-00001", ORDER))
+    answer = json.loads(desk_from_environment().get().assessor.assess("C-00001", ORDER))
     assert answer["insurance"]["covered"] == "30000.00"

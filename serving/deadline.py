@@ -1,0 +1,32 @@
+"""Blocking work in threads of our own, given up at the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from fastapi import Request
+
+from serving.problems import SLOW_ANSWER, Refusal
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def in_time(request: Request, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do blocking work in a thread; past the deadline the caller is told, the thread ends alone.
+
+    The pool is our own: a cancelled call gives its place in anyio's back while its thread goes on,
+    and a stuck disk would make threads without end.
+    """
+    pending = partial(work, *args, **kwargs)
+    answer = asyncio.get_running_loop().run_in_executor(request.app.state.threads, pending)
+    left = request.state.deadline - time.monotonic()
+    done, _ = await asyncio.wait({answer}, timeout=max(0.0, left))
+    if not done:
+        answer.cancel()  # if it still waits for a thread, it never starts
+        raise Refusal(SLOW_ANSWER)
+    return answer.result()

@@ -1,0 +1,9 @@
+"""The routes, one module a subject."""
+
+from __future__ import annotations
+
+from serving.routes import assessments, description
+
+ROUTERS = (assessments.router, description.router)
+
+__all__ = ["ROUTERS"]

@@ -1,0 +1,121 @@
+"""Assess an order, and read an assessment again."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from fastapi import APIRouter, Request, Response
+
+from serving import body
+from serving.access import Guarded, needs
+from serving.assess import Asking
+from serving.deadline import in_time
+from serving.keys import Key
+from serving.limits import LONGEST_BODY_BYTES
+from serving.once import HEADER, alone, once_of
+from serving.openapi import ASSESSED, ASSESSMENT_ID, ASSESSMENT_REQUEST, header, problem_responses
+from serving.opened import Desk
+from serving.problems import (
+    ONCE,
+    ORDER_NEEDED,
+    OTHER_CURRENCY,
+    SLOW_ANSWER,
+    UNKNOWN_ASSESSMENT,
+    UNKNOWN_CUSTOMER,
+    WITH_A_BODY,
+    WITH_A_KEY,
+    Refusal,
+)
+from serving.schemas import AssessmentRequest
+
+UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+router = APIRouter(route_class=Guarded)
+
+
+@router.post(
+    "/v1/assessments",
+    operation_id="assess",
+    summary="Assess a customer's order",
+    description="Assesses, records, then answers. Each call makes an assessment of its own, unless "
+    "it has the Idempotency-Key of an earlier one.",
+    status_code=201,
+    responses={
+        201: {
+            "description": "Assessed and recorded.",
+            "headers": {"Location": header("Where it can be read again.", "string")},
+            "content": ASSESSED,
+        },
+        **problem_responses(
+            *WITH_A_BODY,
+            *ONCE,
+            UNKNOWN_CUSTOMER,
+            ORDER_NEEDED,
+            OTHER_CURRENCY,
+            SLOW_ANSWER,
+            *WITH_A_KEY,
+        ),
+    },
+    openapi_extra=needs(
+        "crm",
+        "risk",
+        most_bytes=LONGEST_BODY_BYTES,
+        requestBody=ASSESSMENT_REQUEST,
+        parameters=[HEADER],
+    ),
+)
+async def _assess(request: Request) -> Response:
+    sent = await body.read(request, AssessmentRequest)
+    asked, key = sent.asked, request.state.key
+    if not key.sees(asked.customer.id):
+        raise Refusal(UNKNOWN_CUSTOMER)
+    order = None if asked.order is None else asked.order.in_cents()
+    currency = None if asked.order is None else asked.order.stated_currency
+    once = once_of(request, sent.raw)
+    asking = Asking(actor(key), once, request.state.deadline)
+
+    def assess(desk: Desk) -> bytes:
+        return desk.get().assessor.assess(asked.customer.id, order, currency, asking)
+
+    with alone(request, once):
+        answer = await in_time(request, assess, request.app.state.desk)
+    location = f"/v1/assessments/{json.loads(answer)['id']}"
+    return Response(answer, 201, {"Location": location}, "application/json")
+
+
+def actor(key: Key) -> dict[str, str]:
+    """Say who asked, for the record."""
+    return {"client": key.client, "role": key.role, "key": key.id}
+
+
+@router.get(
+    "/v1/assessments/{assessment_id}",
+    operation_id="find",
+    summary="Read an assessment again",
+    description="Answers the same bytes as when it was made.",
+    responses={
+        200: {"description": "As it was answered.", "content": ASSESSED},
+        **problem_responses(UNKNOWN_ASSESSMENT, SLOW_ANSWER, *WITH_A_KEY),
+    },
+    openapi_extra=needs("crm", "risk", "auditor", parameters=[ASSESSMENT_ID]),
+)
+async def _find(request: Request) -> Response:
+    return Response(await found(request), media_type="application/json")
+
+
+async def found(request: Request) -> bytes:
+    """Return the assessment that the path names, if the caller may see its customer."""
+    assessment_id = request.path_params["assessment_id"]
+    if not UUID.fullmatch(assessment_id):
+        raise Refusal(UNKNOWN_ASSESSMENT)
+
+    def find(desk: Desk) -> bytes | None:
+        return desk.get().assessor.find(assessment_id)
+
+    answer = await in_time(request, find, request.app.state.desk)
+    key: Key = request.state.key
+    if answer is None or not (
+        key.customers is None or key.sees(json.loads(answer)["customer"]["id"])
+    ):
+        raise Refusal(UNKNOWN_ASSESSMENT)
+    return answer
