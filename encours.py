@@ -377,14 +377,13 @@ def run(
     workspace = Workspace.from_environment()
     if ledger is not None and "ENCOURS_HOME" not in os.environ:
         workspace = replace(workspace, home=workspace.home.with_name(ledger.stem))
-    made = {}
     if not workspace.champions.exists():
         _prepare(workspace, ledger, mapping)
-        made = keys.one_of_each(workspace)
     elif ledger is not None:
         say(f"{workspace.home} was prepared before; to add what is new in a file:")
         say(f"  ENCOURS_HOME={workspace.home} .venv/bin/encours import FILE --mapping MAPPING")
     today = today or past_today(workspace)
+    made = keys.one_of_each(workspace)
     with _service(workspace, port, today) as service:
         _show_an_answer(workspace, service, port, today, made)
         raise typer.Exit(service.wait())

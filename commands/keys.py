@@ -110,10 +110,12 @@ def keys_of(workspace: Workspace) -> Keys:
 
 
 def one_of_each(workspace: Workspace) -> dict[Role, Made]:
-    """Make a key of each role, for a first run."""
+    """Make a key of each role where there is no key yet; else nothing."""
     from serving.keys import ROLES
 
     keys = keys_of(workspace)
+    if keys.all():
+        return {}
     return {role: keys.make(f"first run, {role}", role, _by(None)) for role in ROLES}
 
 

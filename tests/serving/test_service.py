@@ -15,6 +15,10 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from features.store import sqlite_url
+from serving.audit import Record
+from serving.keys import Keys
+
 REPOSITORY = Path(__file__).parents[2]
 START_SECONDS = 60
 
@@ -55,6 +59,8 @@ def served(folder, request) -> Iterator[Served]:
     home.mkdir()
     if request.param == "damaged facts":
         (home / "facts.db").write_bytes(b"not a database " * 1000)
+    key = Keys(lambda: Record(sqlite_url(home / "record.db"))).make("a CRM", "crm", "the tests")
+    bearer = {"Authorization": f"Bearer {key.text}"}
     command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Encours", "--port"]
     environment = os.environ | {
         "ENCOURS_HOME": str(home),
@@ -62,7 +68,8 @@ def served(folder, request) -> Iterator[Served]:
         "__BENTOML_DEBUG_USAGE": "true",  # what it would report home goes to the log instead
     }
     environment.pop("BENTOML_DO_NOT_TRACK", None)
-    with log.open("wb") as output, httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
+    address = f"http://127.0.0.1:{port}"
+    with log.open("wb") as output, httpx.Client(base_url=address, headers=bearer) as client:
         process = subprocess.Popen(
             [*command, str(port)], cwd=REPOSITORY, env=environment, stdout=output, stderr=output
         )
