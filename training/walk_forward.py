@@ -26,6 +26,7 @@ UNSETTLED_RATE = 0.05
 FAR = 100_000  # days: any outcome is known by then
 POOLED = "all"
 MOST_ASKED = 50_000  # rows of a window
+MOST_LEARNED = 50_000  # rows of a scorecard and of a rule
 
 
 def walk_forward(
@@ -68,10 +69,10 @@ def walk_forward(
 
     Notes
     -----
-    Of a window's rows, where they are more than 50,000, every second, third… is asked. A customer's
-    rows stand in several windows; the intervals of the pooled lines draw customers with all their
-    rows. The pooled AUC also compares rows of different windows, and so curves of different
-    cut-offs.
+    Of a window's rows, where they are more than 50,000, every second, third… is asked; so are of
+    those whose outcome is known at the cut-off those that teach the challengers. A customer's rows
+    stand in several windows; the intervals of the pooled lines draw customers with all their rows.
+    The pooled AUC also compares rows of different windows, and so curves of different cut-offs.
     """
     edges = windows(dataset, end, cutoffs)
     answers: dict[int, list[Answers]] = {}
@@ -82,7 +83,7 @@ def walk_forward(
         rows = dataset.between(cutoff, until)
         rows = rows[:: max(1, -(-rows.size // MOST_ASKED))]
         for term_days in dataset.question.reported:
-            beside = challengers(dataset, term_days, cutoff)
+            beside = challengers(dataset, term_days, cutoff, MOST_LEARNED)
             said = ask_all(curve, beside, dataset, rows, term_days, end)
             if said.row.size:
                 answers.setdefault(term_days, []).append(said)
