@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two busy threads on a shared core starve
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # more change the last bits, wait busily
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")

@@ -95,7 +95,8 @@ def train(home: str, walks: int | None) -> Trained:
     watch = Stopwatch()
     watch("imports")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as the command line does
+    for name, value in (("OMP_WAIT_POLICY", "passive"), ("OPENBLAS_NUM_THREADS", "1")):
+        os.environ.setdefault(name, value)  # as the command line does
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     import lightgbm as lgb

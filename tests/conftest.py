@@ -5,6 +5,7 @@ import os
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # before any import of MLflow
 os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import shutil
 from collections.abc import Callable, Iterator

@@ -93,6 +93,12 @@ class Pairs(NamedTuple):
     happened: NDArray[np.bool_]
     weight: Floats
 
+    def at_most(self, most: int) -> Pairs:
+        """Keep every second, third… where there are more than `most`."""
+        step = max(1, -(-self.row.size // most))
+        some = slice(None, None, step)
+        return Pairs(self.row[some], self.term_days[some], self.happened[some], self.weight[some])
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -135,6 +141,11 @@ class Dataset:
         known = outcome.known
         row, happened = rows[known], outcome.happened[known]
         return Pairs(row, term_days[known], happened, np.ones(row.size))
+
+    def known_at(self, term_days: int, cutoff: int) -> Pairs:
+        """Ask all that was known before `cutoff` at one term."""
+        rows = self.known_before(cutoff)
+        return self.ask(rows, np.full(rows.size, term_days, np.int32), cutoff)
 
     def draw(self, rows: Index, per_row: int, cutoff: int, rng: np.random.Generator) -> Pairs:
         """Pair each row with `per_row` random terms, drawn densely where the curve bends most.

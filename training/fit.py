@@ -28,7 +28,6 @@ from training.payment_dates import calibrate_tail
 Floats = NDArray[np.float64]
 Index = NDArray[np.int64]
 TERM = "term_days"
-FEWEST_PAIRS_PER_ROW = 6
 CHUNK = 10_000  # pairs copied at once
 MOST_CALIBRATED = 200_000
 BOOSTER_PARAMETERS: Mapping[str, Any] = MappingProxyType(
@@ -52,11 +51,11 @@ class Settings:
 
     Attributes
     ----------
-    pairs_per_row : int
-        Random terms drawn for each row; fewer, but not fewer than six, of many rows.
+    pairs_per_row, fewest_pairs_per_row : int
+        Random terms drawn for each row; of many rows fewer, but not fewer than the second.
     most_pairs : int
-        Pairs at most. Of more rows than it allows with six terms each, that many are drawn at
-        random.
+        Pairs at most. Of more rows than it allows with the fewest terms each, that many are drawn
+        at random.
     most_rounds, patience : int
         Trees at most, and how many without progress end the fit.
     calibration_rate : float
@@ -69,6 +68,7 @@ class Settings:
     """
 
     pairs_per_row: int = 16
+    fewest_pairs_per_row: int = 6
     most_pairs: int = 800_000
     most_rounds: int = 600
     patience: int = 30
@@ -205,7 +205,7 @@ def _draw(
     A small ledger is worth asking more often of each row; a large one has rows enough.
     """
     affordable = settings.most_pairs // max(rows.size, 1)
-    per_row = min(settings.pairs_per_row, max(affordable, FEWEST_PAIRS_PER_ROW))
+    per_row = min(settings.pairs_per_row, max(affordable, settings.fewest_pairs_per_row))
     most_rows = settings.most_pairs // per_row
     if rows.size > most_rows:
         rows = np.sort(rng.choice(rows, most_rows, replace=False))

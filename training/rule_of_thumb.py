@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from sklearn.isotonic import IsotonicRegression
 
 from features.ledger import LedgerError
-from training.dataset import Dataset
+from training.dataset import Dataset, Pairs
 
 Floats = NDArray[np.float64]
+Index = NDArray[np.int64]
 LONGEST, SHARE = "open_longest_overdue_days", "open_overdue_rate"
 
 
@@ -60,20 +61,24 @@ def fit_rule(dataset: Dataset, term_days: int, cutoff: int) -> RuleOfThumb:
     LedgerError
         If none is known at that term.
     """
-    rows = dataset.known_before(cutoff)
-    asked = dataset.ask(rows, np.full(rows.size, term_days, np.int32), cutoff)
+    asked = dataset.known_at(term_days, cutoff)
     if asked.row.size == 0:
         raise LedgerError(
             f"{dataset.question.name} rule: no outcome at {term_days} days is known at the cut-off"
         )
-    score = _score(dataset.X, dataset.features)[asked.row]
+    return learn_rule(dataset, asked)
+
+
+def learn_rule(dataset: Dataset, asked: Pairs) -> RuleOfThumb:
+    """Learn what rate followed each score on pairs at one term, at least one."""
+    score = _score(dataset.X, dataset.features, asked.row)
     fitted = IsotonicRegression().fit(score, asked.happened.astype(np.float64))
     return RuleOfThumb(
         dataset.features, tuple(fitted.X_thresholds_.tolist()), tuple(fitted.y_thresholds_.tolist())
     )
 
 
-def _score(X: Floats, features: tuple[str, ...]) -> Floats:
+def _score(X: Floats, features: tuple[str, ...], rows: Index | slice = slice(None)) -> Floats:
     """Days and share in one number: the share is never more than 1, the days are whole."""
-    days, share = X[:, features.index(LONGEST)], X[:, features.index(SHARE)]
+    days, share = X[rows, features.index(LONGEST)], X[rows, features.index(SHARE)]
     return np.asarray(np.nan_to_num(days) + np.nan_to_num(share))

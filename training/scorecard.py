@@ -41,6 +41,7 @@ LEAST_INFORMATION = 0.02
 MOST_CORRELATION = 0.7
 MOST_FEATURES = 15
 MOST_ROWS = 100_000
+CHUNK = 10_000  # rows copied at once
 TOLERANCE = 1e-8  # of the regression's last step
 POINTS_TO_DOUBLE, ANCHOR_POINTS, ANCHOR_ODDS = 20, 600, 50
 POINTS_A_LOG_ODDS = POINTS_TO_DOUBLE / math.log(2)
@@ -155,14 +156,18 @@ def fit_scorecard(dataset: Dataset, term_days: int, cutoff: int) -> Scorecard:
     LedgerError
         If no outcome is known at that term.
     """
-    rows = dataset.known_before(cutoff)
-    asked = dataset.ask(rows, np.full(rows.size, term_days, np.int32), cutoff)
+    asked = dataset.known_at(term_days, cutoff)
     if asked.row.size == 0:
         raise LedgerError(
             f"{dataset.question.name} scorecard: no outcome at {term_days} days is known at the "
             "cut-off"
         )
-    row, happened = _thinned(asked)
+    return learn_scorecard(dataset, term_days, asked.at_most(MOST_ROWS))
+
+
+def learn_scorecard(dataset: Dataset, term_days: int, asked: Pairs) -> Scorecard:
+    """Fit a scorecard on pairs at one term, at least one."""
+    row, happened = asked.row, asked.happened
     binned, weights = _chosen(dataset, row, happened)
     intercept, coefficients = regression(weights, happened, np.ones(weights.shape[1]))
     while (coefficients <= 0).any():
@@ -215,11 +220,6 @@ def bin_feature(feature: str, values: Floats, happened: Bools, direction: int) -
     )
 
 
-def _thinned(asked: Pairs) -> tuple[Index, Bools]:
-    step = -(-asked.row.size // MOST_ROWS)
-    return asked.row[::step], asked.happened[::step]
-
-
 def _edges(known: Floats, bins: int) -> Floats:
     """Inner bounds of about `bins` bins of as many values each, none of them empty.
 
@@ -228,41 +228,57 @@ def _edges(known: Floats, bins: int) -> Floats:
     """
     if known.size == 0:
         return known
-    values, count = np.unique(known, return_counts=True)
+    known = np.sort(known)
+    begins = np.flatnonzero(np.append(True, known[1:] != known[:-1]))
+    values, count = known[begins], np.diff(begins, append=known.size)
     most = int(count.argmax())
-    cuts = np.linspace(0, 1, bins + 1)[1:-1]
     if count[most] * bins <= known.size or values.size == 1:
-        edges = np.quantile(known, cuts, method="higher")
+        edges = _quantiles(known, bins)
     else:
-        others = known[known != values[most]]
-        edges = np.append(np.quantile(others, cuts, method="higher"), values[most : most + 2])
+        others = np.delete(known, slice(begins[most], begins[most] + count[most]))
+        edges = np.append(_quantiles(others, bins), values[most : most + 2])
     return np.unique(edges[edges > values[0]])
+
+
+def _quantiles(ascending: Floats, bins: int) -> Floats:
+    """Inner bounds of `bins` bins of as many values each, each one of the values."""
+    cuts = np.linspace(0, 1, bins + 1)[1:-1]
+    return ascending[np.ceil(cuts * (ascending.size - 1)).astype(np.int64)]
 
 
 def _chosen(dataset: Dataset, row: Index, happened: Bools) -> tuple[list[Binned], Floats]:
     """Choose features by information value and correlation; return them with their weights."""
     directions = dictionary()
-    columns = np.asfortranarray(dataset.X[row])  # a feature's values side by side: read many times
+    columns = _columns(dataset.X, row)
     candidates = []
     for column, feature in enumerate(dataset.features):
-        one = bin_feature(feature, columns[:, column], happened, directions[feature].direction)
+        one = bin_feature(feature, columns[column], happened, directions[feature].direction)
         if one.information >= LEAST_INFORMATION:
             candidates.append((one, column))
     candidates.sort(key=lambda candidate: (-candidate[0].information, candidate[1]))
     chosen: list[Binned] = []
     weights: list[Floats] = []
+    directed: list[Floats] = []
     for one, column in candidates:
         if len(chosen) == MOST_FEATURES:
             break
-        weight = one.weight(columns[:, column])
-        if _is_new(weight, weights):
+        weight = one.weight(columns[column])
+        centred = weight - weight.mean()
+        centred /= np.sqrt((centred * centred).sum())  # its product with another: the correlation
+        if all(abs(centred @ other) <= MOST_CORRELATION for other in directed):
             chosen.append(one)
             weights.append(weight)
+            directed.append(centred)
     return chosen, np.column_stack(weights) if weights else np.empty((row.size, 0))
 
 
-def _is_new(weight: Floats, others: list[Floats]) -> bool:
-    return all(abs(np.corrcoef(weight, other)[0, 1]) <= MOST_CORRELATION for other in others)
+def _columns(X: Floats, row: Index) -> Floats:
+    """Put the values of each feature side by side, written once: they are read many times."""
+    columns = np.empty((X.shape[1], row.size))
+    for first in range(0, row.size, CHUNK):
+        some = slice(first, first + CHUNK)
+        columns[:, some] = X[row[some]].T
+    return columns
 
 
 def regression(weights: Floats, happened: Bools, start: Floats) -> tuple[float, Floats]:
@@ -287,20 +303,24 @@ def regression(weights: Floats, happened: Bools, start: Floats) -> tuple[float, 
     design = np.column_stack([np.ones(happened.size), weights])
     pull = np.array([0.0, *np.ones(start.size)])
 
-    def loss(theta: Floats) -> float:
-        log_odds = design @ theta
+    def loss(theta: Floats, log_odds: Floats) -> float:
         likelihood = np.logaddexp(0, log_odds).sum() - log_odds[happened].sum()
         return float(likelihood + (pull * theta**2).sum() / 2)
 
     theta = np.array([overall, *start])
-    lowest, gains = loss(theta), True
+    log_odds = design @ theta
+    lowest, gains = loss(theta, log_odds), True
     while gains:
-        probability = expit(design @ theta)
+        probability = expit(log_odds)
         gradient = design.T @ (probability - happened) + pull * theta
         spread = probability * (1 - probability)
         curvature = (design.T * spread) @ design + np.diag(pull)
         step = np.linalg.solve(curvature, gradient)
-        while (reached := loss(theta - step)) > lowest and np.abs(step).max() > TOLERANCE:
+        while True:
+            log_odds = design @ (theta - step)
+            reached = loss(theta - step, log_odds)
+            if reached <= lowest or np.abs(step).max() <= TOLERANCE:
+                break
             step /= 2  # too far
         gains = np.abs(step).max() > TOLERANCE
         theta, lowest = theta - step, reached

@@ -39,7 +39,8 @@ FEWEST_DEFAULTS = 50
 FEWEST_ROWS = 1_000
 LATE_TEST_DAYS = 90 + LATE.reported[-1]
 DEFAULT_TEST_DAYS = DEFAULT.longest + 31  # a month of customers asked about a year
-WALK_PAIRS = 80_000  # of a fit at an earlier cut-off: there are many
+WALK_PAIRS = 40_000  # of a fit at an earlier cut-off: there are many
+WALK_PAIRS_PER_ROW = 2  # at least: as good as twice the pairs of six a row, of fewer rows
 Progress = Callable[[str], None]
 
 
@@ -273,7 +274,11 @@ def _walked(
     walks = min(plan.walks, most_cutoffs(dataset, end))
     if walks == 0:
         return None
-    lighter = replace(settings, most_pairs=min(settings.most_pairs, WALK_PAIRS))
+    lighter = replace(
+        settings,
+        most_pairs=min(settings.most_pairs, WALK_PAIRS),
+        fewest_pairs_per_row=min(settings.fewest_pairs_per_row, WALK_PAIRS_PER_ROW),
+    )
     return walk_forward(dataset, end, walks, lighter, stage, plan.resamples)
 
 

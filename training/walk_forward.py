@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from features.ledger import LedgerError
 from training.dataset import Dataset
-from training.evaluate import Answers, Measured, Said, ask_all, challengers, measure
+from training.evaluate import Answers, Compared, ask_all, challengers, compare, joined
 from training.fit import Settings, fit
 
 SHORTEST_WINDOW = 31  # days: the first of a month, when the default curve asks, is always in it
@@ -26,6 +26,7 @@ UNSETTLED_RATE = 0.05
 FAR = 100_000  # days: any outcome is known by then
 POOLED = "all"
 MOST_ASKED = 50_000  # rows of a window
+MOST_LEARNED = 50_000  # rows of a scorecard and of a rule
 
 
 def walk_forward(
@@ -68,10 +69,10 @@ def walk_forward(
 
     Notes
     -----
-    Of a window's rows, where they are more than 50,000, every second, third… is asked. A customer's
-    rows stand in several windows; the intervals of the pooled lines draw customers with all their
-    rows. The pooled AUC also compares rows of different windows, and so curves of different
-    cut-offs.
+    Of a window's rows, where they are more than 50,000, every second, third… is asked; so are of
+    those whose outcome is known at the cut-off those that teach the challengers. A customer's rows
+    stand in several windows; the intervals of the pooled lines draw customers with all their rows.
+    The pooled AUC also compares rows of different windows, and so curves of different cut-offs.
     """
     edges = windows(dataset, end, cutoffs)
     answers: dict[int, list[Answers]] = {}
@@ -82,14 +83,14 @@ def walk_forward(
         rows = dataset.between(cutoff, until)
         rows = rows[:: max(1, -(-rows.size // MOST_ASKED))]
         for term_days in dataset.question.reported:
-            beside = challengers(dataset, term_days, cutoff)
+            beside = challengers(dataset, term_days, cutoff, MOST_LEARNED)
             said = ask_all(curve, beside, dataset, rows, term_days, end)
             if said.row.size:
                 answers.setdefault(term_days, []).append(said)
-                measured = measure(said, term_days, resamples)
-                lines.append(_line(_iso(cutoff), _iso(until), measured))
+                compared = compare(said, term_days, resamples)
+                lines.append(_line(_iso(cutoff), _iso(until), compared))
     for term_days, parts in answers.items():
-        lines.append(_line(POOLED, _iso(edges[-1]), measure(_pooled(parts), term_days, resamples)))
+        lines.append(_line(POOLED, _iso(edges[-1]), compare(_pooled(parts), term_days, resamples)))
     return pd.DataFrame(lines)
 
 
@@ -164,17 +165,13 @@ def _pooled(parts: Sequence[Answers]) -> Answers:
         np.concatenate([part.row for part in parts]),
         np.concatenate([part.customer for part in parts]),
         np.concatenate([part.happened for part in parts]),
-        _joined([part.curve for part in parts]),
-        {name: _joined([part.challengers[name] for part in parts]) for name in named},
+        joined([part.curve for part in parts]),
+        {name: joined([part.challengers[name] for part in parts]) for name in named},
     )
 
 
-def _joined(said: Sequence[Said]) -> Said:
-    return Said(*(np.concatenate(column) for column in zip(*said, strict=True)))
-
-
-def _line(cutoff: str, until: str, measured: Measured) -> dict[str, str | int | float]:
-    quality = measured.quality
+def _line(cutoff: str, until: str, compared: Compared) -> dict[str, str | int | float]:
+    quality = compared.quality
     line: dict[str, str | int | float] = {
         "cutoff": cutoff,
         "until": until,
@@ -188,7 +185,7 @@ def _line(cutoff: str, until: str, measured: Measured) -> dict[str, str | int | 
         "said": quality.predicted_rate,
         "seen": quality.observed_rate,
     }
-    for name, challenger in measured.challengers.items():
+    for name, challenger in compared.challengers.items():
         line[f"{name}_auc"] = challenger.auc.value
         line[f"{name}_brier"] = challenger.brier
         line[f"{name}_gap"] = challenger.gap.value

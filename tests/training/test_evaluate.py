@@ -9,13 +9,17 @@ from sklearn.metrics import roc_auc_score
 from models.metrics import calibration_error, calibration_null
 from tests.training.conftest import CUTOFF, END, QUICK
 from training.evaluate import (
+    Answers,
     Evaluation,
+    Said,
+    ask_all,
+    challengers,
     evaluate,
     out_of_time,
 )
 from training.fit import Fit, fit
-from training.rule_of_thumb import fit_rule
-from training.scorecard import fit_scorecard
+from training.rule_of_thumb import fit_rule, learn_rule
+from training.scorecard import fit_scorecard, learn_scorecard
 from training.segments import Segment, segments
 
 both = pytest.mark.parametrize("question", ["late", "default"])
@@ -204,3 +208,36 @@ def test_where_no_outcome_was_known_at_the_cutoff_no_challenger_answers(datasets
 def test_only_the_late_curve_names_payment_dates(evaluations):
     assert evaluations["late"].payment_dates.rows > 100
     assert evaluations["default"].payment_dates is None
+
+
+# -------------------------------------------------------------------------------- the challengers
+
+
+@both
+def test_the_challengers_of_fewer_rows_learn_every_second_one(datasets, question):
+    dataset, term = datasets[question], HEADLINE[question]
+    known = dataset.known_at(term, CUTOFF)
+    fewer = challengers(dataset, term, CUTOFF, -(-known.row.size // 2))
+    every_second = known.at_most(known.row.size - 1)
+    assert every_second.row.tolist() == known.row[::2].tolist()
+    assert fewer["rule"] == learn_rule(dataset, every_second)
+    assert fewer["scorecard"] == learn_scorecard(dataset, term, every_second)
+    assert fewer["scorecard"] != fit_scorecard(dataset, term, CUTOFF)
+
+
+@both
+def test_rows_asked_in_pieces_get_the_same_answers(datasets, fits, question, monkeypatch):
+    dataset, term = datasets[question], HEADLINE[question]
+    beside = challengers(dataset, term, CUTOFF)
+    asked = beside, dataset, dataset.between(CUTOFF, END), term, END
+    whole = ask_all(fits[question].curve, *asked)
+    monkeypatch.setattr("training.evaluate.CHUNK", 7)
+    pieces = ask_all(fits[question].curve, *asked)
+    assert whole.row.size > 100
+    for said, again in ((whole.curve, pieces.curve), *_both_said(whole, pieces)):
+        np.testing.assert_array_equal(said.score, again.score)
+        np.testing.assert_array_equal(said.probability, again.probability)
+
+
+def _both_said(first: Answers, second: Answers) -> list[tuple[Said, Said]]:
+    return [(first.challengers[name], second.challengers[name]) for name in ("scorecard", "rule")]

@@ -130,9 +130,11 @@ def test_of_many_rows_fewer_terms_each_are_drawn_and_then_fewer_rows(datasets, m
 
     monkeypatch.setattr(Dataset, "draw", noted)
 
-    def learned(most_pairs: int) -> tuple[int, int]:
+    def learned(most_pairs: int, fewest: int = 6) -> tuple[int, int]:
         asked.clear()
-        settings = replace(QUICK, pairs_per_row=16, most_pairs=most_pairs)
+        settings = replace(
+            QUICK, pairs_per_row=16, fewest_pairs_per_row=fewest, most_pairs=most_pairs
+        )
         draw_stages(dataset, CUTOFF, settings, np.random.default_rng(0))
         return asked[0]
 
@@ -141,6 +143,8 @@ def test_of_many_rows_fewer_terms_each_are_drawn_and_then_fewer_rows(datasets, m
     assert learned(10 * rows) == (rows, 10)
     assert learned(6 * rows) == (rows, 6)
     assert learned(6 * (rows // 2)) == (rows // 2, 6)
+    assert learned(3 * rows, 2) == (rows, 3)
+    assert learned(2 * (rows // 2), 2) == (rows // 2, 2)
 
 
 @both
