@@ -77,7 +77,13 @@ class Explanation:
     probability: float
 
 
-def explain(bundle: Bundle, row: NDArray[np.float64], term_days: int, currency: str) -> Explanation:
+def explain(
+    bundle: Bundle,
+    row: NDArray[np.float64],
+    term_days: int,
+    currency: str,
+    log_odds: float | None = None,
+) -> Explanation:
     """Explain one row's probability at one term.
 
     Parameters
@@ -87,6 +93,8 @@ def explain(bundle: Bundle, row: NDArray[np.float64], term_days: int, currency: 
     term_days : int
     currency : str
         For amounts in the words.
+    log_odds : float, optional
+        What the curve says of that row and term, where it was asked already.
 
     Returns
     -------
@@ -105,7 +113,8 @@ def explain(bundle: Bundle, row: NDArray[np.float64], term_days: int, currency: 
         _reason(bundle, curve.features[i], float(row[i]), float(contributions[i]), currency)
         for i in chosen
     )
-    log_odds = float(curve.log_odds(row[None, :], np.array([term_days], np.int32))[0])
+    if log_odds is None:
+        log_odds = float(curve.log_odds(row[None, :], np.array([term_days], np.int32))[0])
     told = math.fsum(reason.contribution for reason in reasons)
     return Explanation(
         curve=curve.question,
