@@ -131,11 +131,13 @@ def _most_important(features: tuple[str, ...], contributions: NDArray[np.float64
     entries = dictionary()
     told: set[str] = set()
     chosen: list[int] = []
-    for i in np.argsort(-np.abs(contributions), kind="stable"):
+    for i in np.argsort(-np.abs(contributions), kind="stable").tolist():
+        if contributions[i] == 0 or len(chosen) == MOST_REASONS:
+            break  # what follows is smaller still
         field = entries[features[i]].field
-        if field not in told and contributions[i] != 0 and len(chosen) < MOST_REASONS:
+        if field not in told:
             told.add(field)
-            chosen.append(int(i))
+            chosen.append(i)
     return chosen
 
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version as installed
 from typing import Any
 
-import numpy as np
-
 from features.history import Facts
 from models import depth, grades
 from models.bands import LATE_AFTER_DAYS, VERY_LATE_AFTER_DAYS
 from models.bundle import Champions
+from models.explanation import Explanation
 from models.insurance import InsuranceRules
 from models.limits import Limit
 from models.policy import Decision, Option, Order
+from models.situation import as_date
 from serving.audit import Entry
 from serving.covers import Found
 from serving.situation import Seen
@@ -45,7 +44,7 @@ def compose(
     return {
         "id": id,
         "as_of": iso(as_of),
-        "known_at": known_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "known_at": f"{known_at.replace(tzinfo=None).isoformat(timespec='seconds')}Z",
         "currency": currency,
         "customer": {**_customer(facts), **_standing_shown(views)},
         "order": {
@@ -131,7 +130,7 @@ def iso(day: int) -> str:
     >>> iso(18262)
     '2020-01-01'
     """
-    return str(np.datetime64(day, "D"))
+    return as_date(day).isoformat()
 
 
 def _exposure_shown(seen: Seen) -> dict[str, str]:
@@ -222,8 +221,12 @@ def _views_shown(views: Views, due_on: int) -> dict[str, Any]:
         "default": views.default,
         "default_interval": interval,
         "abstentions": views.abstentions,
-        "explanation": None if views.explanation is None else asdict(views.explanation),
+        "explanation": None if views.explanation is None else _explanation_shown(views.explanation),
     }
+
+
+def _explanation_shown(told: Explanation) -> dict[str, Any]:
+    return {**vars(told), "reasons": [vars(reason) for reason in told.reasons]}
 
 
 def _bands_shown(shares: dict[str, float]) -> dict[str, Any]:
