@@ -7,3 +7,4 @@ BODY_SECONDS = 10.0
 ANSWER_SECONDS = 15.0
 RETRY_AFTER_SECONDS = 30
 THREADS = 8
+WORKERS = 2  # processes of the service: one a core of a small machine

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.api import create_app
 from serving.assess import assessor_from_environment
+from serving.limits import WORKERS
 
 usage_stats.do_not_track.cache_clear()  # `bentoml serve` asked before it imported this file
 
@@ -43,7 +44,7 @@ async def _every_path(scope: Scope, receive: Receive, send: Send) -> None:
 @bentoml.asgi_app(_every_path, path="/")
 @bentoml.service(
     name="encours",
-    workers=1,
+    workers=WORKERS,
     http={"host": "127.0.0.1", "port": 3000},
     traffic={"timeout": 60},  # the last resort: serving/api.py gives up sooner, in its own words
     logging={"access": {"enabled": False}},  # serving/envelope.py logs, without paths
