@@ -688,7 +688,7 @@ def _changes(rows: Rows, customer: Index, n_customers: int) -> tuple[Changes, ND
     order = np.lexsort((rows["recorded_at"], rows["changed_on"], customer))  # then by key, as given
     begins, ends = looked_at(rows)
     kinds = {kind: place for place, kind in enumerate(CHANGE_KINDS)}
-    value, values = pd.factorize(rows["value"])
+    value, values = _distinct(rows["value"])
     changes = Changes(
         np.searchsorted(customer[order], np.arange(n_customers + 1)),
         known_on(rows, "changed_on")[order],
@@ -698,6 +698,17 @@ def _changes(rows: Rows, customer: Index, n_customers: int) -> tuple[Changes, ND
         value.astype(np.int64)[order],
     )
     return changes, values
+
+
+def _distinct(values: NDArray[np.object_]) -> tuple[Index, NDArray[np.object_]]:
+    """Give distinct values numbers as they come, −1 for none; a dict is faster for few."""
+    if values.size > FEW:
+        return pd.factorize(values)
+    place: dict[Any, int] = {}
+    codes = [-1 if v is None else place.setdefault(v, len(place)) for v in values.tolist()]
+    distinct = np.empty(len(place), object)
+    distinct[:] = list(place)
+    return np.array(codes, np.int64), distinct
 
 
 class _Sectors(NamedTuple):

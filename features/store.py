@@ -437,7 +437,13 @@ class Store:
         sequence : int, optional
             As the store was when this was its last append.
         """
-        with self._one_at_a_time, reading(self._readers) as cursor:
+        with self._one_at_a_time:
+            if sequence is not None and sequence == self._peers.sequence:
+                return self._peers.table
+            return self._read_peers(sequence)
+
+    def _read_peers(self, sequence: int | None) -> PeerDays:
+        with reading(self._readers) as cursor:
             upto = self._describe(cursor)[0] if sequence is None else sequence
             return self._peers.at(cursor, self._queries.peer_changes(), upto)
 

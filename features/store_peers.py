@@ -37,23 +37,30 @@ NEEDED = {
 
 
 class PeersNow:
-    """The peers' table, kept up to date with the appends; not to be shared between threads."""
+    """The peers' table, kept up to date with the appends; not to be shared between threads.
+
+    Attributes
+    ----------
+    sequence : int
+        The last append that the table counts.
+    table : PeerDays
+    """
 
     def __init__(self) -> None:
-        self._sequence, self._seen = 0, together([])
-        self._table = add_up([])
+        self.sequence, self._seen = 0, together([])
+        self.table = add_up([])
 
     def at(self, cursor: Any, query: Prepared, sequence: int) -> PeerDays:
         """Give the table as it was when `sequence` was the last append."""
-        if sequence < self._sequence:
+        if sequence < self.sequence:
             return add_up([_read_changes(cursor, query, 0, sequence)])
-        if sequence > self._sequence:
-            news = _read_changes(cursor, query, self._sequence, sequence)
+        if sequence > self.sequence:
+            news = _read_changes(cursor, query, self.sequence, sequence)
             if news.day.size:
                 self._seen = together([self._seen, news])
-                self._table = add_up([self._seen])
-            self._sequence = sequence
-        return self._table
+                self.table = add_up([self._seen])
+            self.sequence = sequence
+        return self.table
 
 
 def changed_by(

@@ -20,6 +20,7 @@ import lightgbm as lgb
 
 from features.build import feature_names
 from features.dictionary import dictionary_sha256
+from models import trees
 from models.curve import NOMINAL_TAIL, Calibration, TermCurve
 
 MANIFEST = "manifest.json"
@@ -157,6 +158,7 @@ def read(folder: Path, sha256: str) -> Bundle:
         shortest=calibration["shortest"],
         longest=calibration["longest"],
         tail=calibration.get("interval_tail", NOMINAL_TAIL),
+        trees=trees.read(files["booster.txt"].decode()),
     )
     return Bundle(
         sha256, curve, json.loads(files["reference.json"]), json.loads(files["card.json"])

@@ -10,13 +10,15 @@ probability 1 / (1 + e²) = 11.9 %.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
+
+from models.trees import Trees
 
 Floats = NDArray[np.float64]
 LATE_TERMS = (0, 5, 15, 30, 60)  # days after the due date, in reports and answers
@@ -84,6 +86,8 @@ class TermCurve:
     threads : int
         Of one prediction; any number gives the same bits. One is right where many are asked at
         once, as in the service.
+    trees : Trees, optional
+        The booster's, to ask one row at many terms; :func:`models.bundle.read` gives them.
     """
 
     question: str
@@ -94,6 +98,7 @@ class TermCurve:
     longest: int
     tail: float = NOMINAL_TAIL
     threads: int = 1
+    trees: Trees | None = field(default=None, compare=False, repr=False)
 
     def log_odds(self, X: Floats, term_days: NDArray[np.int32]) -> Floats:
         """Calibrated log-odds.
@@ -126,7 +131,16 @@ class TermCurve:
 
     def at(self, row: Floats, term_days: NDArray[np.int32]) -> Floats:
         """Probabilities of one row, shape (n_features,), at several terms, shape (n_terms,)."""
-        return self.probability(np.tile(row, (term_days.size, 1)), term_days)
+        probabilities: Floats = expit(self.log_odds_at(row, term_days))
+        return probabilities
+
+    def log_odds_at(self, row: Floats, term_days: NDArray[np.int32]) -> Floats:
+        """Log-odds of one row, shape (n_features,), at several terms, shape (n_terms,)."""
+        if self.trees is None:
+            return self.log_odds(np.broadcast_to(row, (term_days.size, row.size)), term_days)
+        self._check(row.size, term_days)
+        margins = self.trees.margins(row, term_days.astype(np.float64))
+        return self.calibration.slope * margins + self.calibration.offset(term_days)
 
     def explain(self, row: Floats, term_days: int) -> Explained:
         """Take one row's log-odds at one term apart; shape of `row`: (n_features,).
@@ -154,11 +168,14 @@ class TermCurve:
             self.booster.predict(inputs, raw_score=True, num_threads=self.threads), np.float64
         )
 
-    def _inputs(self, X: Floats, term_days: NDArray[np.int32]) -> Floats:
-        if X.shape[1] != len(self.features):
-            raise ValueError(f"{X.shape[1]} columns given, the curve reads {len(self.features)}")
+    def _check(self, n_columns: int, term_days: NDArray[np.int32]) -> None:
+        if n_columns != len(self.features):
+            raise ValueError(f"{n_columns} columns given, the curve reads {len(self.features)}")
         if term_days.size and (term_days.min() < self.shortest or term_days.max() > self.longest):
             raise ValueError(f"terms go from {self.shortest} to {self.longest} days")
+
+    def _inputs(self, X: Floats, term_days: NDArray[np.int32]) -> Floats:
+        self._check(X.shape[1], term_days)
         return np.column_stack([X, term_days.astype(np.float64)])
 
 

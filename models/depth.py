@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,7 +106,7 @@ def letters(X: Floats, features: Sequence[str]) -> NDArray[np.str_]:
     ndarray of str, shape (n_rows,)
         A letter each, from A, much, to G, nothing.
     """
-    place = {name: column for column, name in enumerate(features)}
+    place = _places(tuple(features))
 
     def most(*names: str) -> Floats:  # a longer window never holds less; it may be missing
         longest: Floats = np.fmax.reduce([X[:, place[name]] for name in names], initial=0.0)
@@ -126,6 +127,11 @@ def letters(X: Floats, features: Sequence[str]) -> NDArray[np.str_]:
     richest = np.argmax(points[:, None] >= np.array(FEWEST_POINTS), axis=1)
     lettered: NDArray[np.str_] = np.array(LETTERS)[richest]
     return lettered
+
+
+@cache
+def _places(features: tuple[str, ...]) -> dict[str, int]:
+    return {name: column for column, name in enumerate(features)}
 
 
 def family_weights(contributions: Floats, X: Floats, features: Sequence[str]) -> dict[str, float]:

@@ -77,7 +77,13 @@ class Explanation:
     probability: float
 
 
-def explain(bundle: Bundle, row: NDArray[np.float64], term_days: int, currency: str) -> Explanation:
+def explain(
+    bundle: Bundle,
+    row: NDArray[np.float64],
+    term_days: int,
+    currency: str,
+    log_odds: float | None = None,
+) -> Explanation:
     """Explain one row's probability at one term.
 
     Parameters
@@ -87,6 +93,8 @@ def explain(bundle: Bundle, row: NDArray[np.float64], term_days: int, currency: 
     term_days : int
     currency : str
         For amounts in the words.
+    log_odds : float, optional
+        What the curve says of that row and term, where it was asked already.
 
     Returns
     -------
@@ -105,7 +113,8 @@ def explain(bundle: Bundle, row: NDArray[np.float64], term_days: int, currency: 
         _reason(bundle, curve.features[i], float(row[i]), float(contributions[i]), currency)
         for i in chosen
     )
-    log_odds = float(curve.log_odds(row[None, :], np.array([term_days], np.int32))[0])
+    if log_odds is None:
+        log_odds = float(curve.log_odds(row[None, :], np.array([term_days], np.int32))[0])
     told = math.fsum(reason.contribution for reason in reasons)
     return Explanation(
         curve=curve.question,
@@ -122,11 +131,13 @@ def _most_important(features: tuple[str, ...], contributions: NDArray[np.float64
     entries = dictionary()
     told: set[str] = set()
     chosen: list[int] = []
-    for i in np.argsort(-np.abs(contributions), kind="stable"):
+    for i in np.argsort(-np.abs(contributions), kind="stable").tolist():
+        if contributions[i] == 0 or len(chosen) == MOST_REASONS:
+            break  # what follows is smaller still
         field = entries[features[i]].field
-        if field not in told and contributions[i] != 0 and len(chosen) < MOST_REASONS:
+        if field not in told:
             told.add(field)
-            chosen.append(int(i))
+            chosen.append(i)
     return chosen
 
 

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
 from models.policy_file import Fact, Importance, Policy
@@ -86,8 +87,8 @@ class Situation:
                 raise ValueError(f"{name} must be >= 0; got {getattr(self, name)}")
         if not 0 <= self.insured_rate <= 1:
             raise ValueError(f"insured_rate must be in 0–1; got {self.insured_rate}")
-        if unknown := sorted(self.facts - set(get_args(Fact))):
-            raise ValueError(f"unknown facts {unknown}; known: {sorted(get_args(Fact))}")
+        if unknown := sorted(self.facts - _FACTS):
+            raise ValueError(f"unknown facts {unknown}; known: {sorted(_FACTS)}")
 
     @property
     def owed_cents(self) -> int:
@@ -100,13 +101,18 @@ class Situation:
         40,000 covered at 90 % with a deductible of 1,000 insures 35,000 of 50,000.
         """
         covered = min(max(Decimal(0), exposure_cents), Decimal(self.covered_cents))
-        return max(Decimal(0), covered * exact(self.insured_rate) - self.deductible_cents)
+        return max(Decimal(0), covered * self._insured_rate - self.deductible_cents)
+
+    @cached_property
+    def _insured_rate(self) -> Decimal:
+        return exact(self.insured_rate)
 
     def uninsured(self, exposure_cents: Decimal) -> Decimal:
         """Return what would be lost of an exposure, in cents; a customer in credit owes nothing."""
         return max(Decimal(0), exposure_cents) - self.insured(exposure_cents)
 
 
+_FACTS: frozenset[str] = frozenset(get_args(Fact))
 _NOT_NEGATIVE = (
     "yearly_purchases_cents",
     "covered_cents",
@@ -164,7 +170,21 @@ class Risk:
         >>> Risk(0.04, 0, cure_rate=0.75).loss_given_default(Decimal("0.60"))
         Decimal('0.1500')
         """
-        return lgd_rate * (1 - exact(self.cure_rate))
+        return lgd_rate * self._lost_rate
+
+    @cached_property
+    def _lost_rate(self) -> Decimal:
+        return 1 - exact(self.cure_rate)
+
+    @cached_property
+    def exact_probability(self) -> Decimal:
+        """The probability of default, as it is written."""
+        return exact(self.default_probability)
+
+    @cached_property
+    def exact_delay_days(self) -> Decimal:
+        """The expected delay, as it is written."""
+        return exact(self.expected_delay_days)
 
 
 class Line(NamedTuple):
@@ -283,7 +303,7 @@ def _appetite(order: Order, situation: Situation, risk: Risk, policy: Policy) ->
     budget = rate * max(business, order.amount_cents)
     yield _Bound(Line("Perte attendue acceptée", "Expected loss accepted", round(budget)))
     lgd_rate = risk.loss_given_default(policy.lgd_rate.unsecured)
-    loss_rate = exact(risk.default_probability) * lgd_rate
+    loss_rate = risk.exact_probability * lgd_rate
     yield _Bound(
         Line("Perte par unité non assurée", "Loss per uninsured unit", float(loss_rate), "rate")
     )

@@ -165,7 +165,7 @@ def probability_of(offer: Offer, risk: Risk) -> Decimal:
     """Return the probability of default over the life of an offer on credit."""
     if offer.kind == "shorter_terms" and risk.shorter_default_probability is not None:
         return exact(risk.shorter_default_probability)
-    return exact(risk.default_probability)
+    return risk.exact_probability
 
 
 def expected_loss(
@@ -227,7 +227,7 @@ def instrument_cost(offer: Offer, situation: Situation, policy: Policy) -> Decim
 def _funding(offer: Offer, order: Order, risk: Risk, policy: Policy) -> Decimal:
     """Return the cost of the money lent until it is expected, in cents."""
     terms_days = order.terms_days if offer.terms_days is None else offer.terms_days
-    days = max(NOTHING, terms_days + exact(risk.expected_delay_days))
+    days = max(NOTHING, terms_days + risk.exact_delay_days)
     funding = policy.funding
     return offer.on_credit_cents * funding.annual_rate * days / funding.basis_days
 

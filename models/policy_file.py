@@ -196,8 +196,12 @@ class Strategic(Section):
 
     def of(self, importance: Importance) -> Decimal:
         """Return the figure of a customer."""
-        share: Decimal = getattr(self, importance, Decimal(0))
-        return share
+        match importance:
+            case "important":
+                return self.important
+            case "key":
+                return self.key
+        return Decimal(0)
 
     @model_validator(mode="after")
     def _rises(self) -> Self:

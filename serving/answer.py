@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version as installed
 from typing import Any
-
-import numpy as np
 
 from features.history import Facts
 from models import depth, grades
 from models.bands import LATE_AFTER_DAYS, VERY_LATE_AFTER_DAYS
 from models.bundle import Champions
+from models.explanation import Explanation
 from models.insurance import InsuranceRules
 from models.limits import Limit
 from models.policy import Decision, Option, Order
+from models.situation import as_date
 from serving.audit import Entry
 from serving.covers import Found
 from serving.situation import Seen
 from serving.speaking import Views
+
+_ANSWER, _EVIDENCE = b'"answer": ', b', "evidence": {'  # members of what is recorded
 
 
 def compose(
@@ -42,7 +44,7 @@ def compose(
     return {
         "id": id,
         "as_of": iso(as_of),
-        "known_at": known_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "known_at": f"{known_at.replace(tzinfo=None).isoformat(timespec='seconds')}Z",
         "currency": currency,
         "customer": {**_customer(facts), **_standing_shown(views)},
         "order": {
@@ -62,9 +64,14 @@ def compose(
             "policy": _identity(champions.policy),
             "insurance": _identity(rules.sha256),
             "grades": grades.SCALE,
-            "code": installed("encours"),
+            "code": _code(),
         },
     }
+
+
+@cache
+def _code() -> str:
+    return installed("encours")
 
 
 def cover_evidence(found: Found | None) -> dict[str, Any] | None:
@@ -93,10 +100,14 @@ def _instant(at: datetime | None) -> str | None:
 
 
 def with_its_place(entry: Entry) -> bytes:
-    """Give a recorded answer with its place on the record: the same bytes each time."""
-    answer = json.loads(entry.body)["answer"]
+    """Give a recorded answer with its place on the record: the same bytes each time.
+
+    Cut out of the body as it stands there, for reading it would take longer than writing it did.
+    Quotes within a text are escaped, so that no text can look like where the answer ends.
+    """
+    begin, end = entry.body.index(_ANSWER) + len(_ANSWER), entry.body.rindex(_EVIDENCE)
     place = {"entry": entry.sequence, "leaf_hash": entry.leaf_hash, "sealed": False}
-    return to_bytes({**answer, "record": place})
+    return b"%s, %s" % (entry.body[begin : end - 1], to_bytes({"record": place})[1:])
 
 
 def to_bytes(content: dict[str, Any]) -> bytes:
@@ -119,7 +130,7 @@ def iso(day: int) -> str:
     >>> iso(18262)
     '2020-01-01'
     """
-    return str(np.datetime64(day, "D"))
+    return as_date(day).isoformat()
 
 
 def _exposure_shown(seen: Seen) -> dict[str, str]:
@@ -210,8 +221,12 @@ def _views_shown(views: Views, due_on: int) -> dict[str, Any]:
         "default": views.default,
         "default_interval": interval,
         "abstentions": views.abstentions,
-        "explanation": None if views.explanation is None else asdict(views.explanation),
+        "explanation": None if views.explanation is None else _explanation_shown(views.explanation),
     }
+
+
+def _explanation_shown(told: Explanation) -> dict[str, Any]:
+    return {**vars(told), "reasons": [vars(reason) for reason in told.reasons]}
 
 
 def _bands_shown(shares: dict[str, float]) -> dict[str, Any]:

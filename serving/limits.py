@@ -13,3 +13,4 @@ MOST_IN_HAND = 64  # requests admitted at once: those that are worked on, and th
 CALLS_A_SECOND = 50.0  # of one key, unless it was made for more
 MOST_CALLS_A_SECOND = 100_000.0
 BURST_SECONDS = 4.0  # of calls that may come at once after a pause
+WORKERS = 2  # processes of the service: one a core of a small machine

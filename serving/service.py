@@ -22,6 +22,7 @@ from models.workspace import Workspace
 from serving.api import create_app
 from serving.audit import Record
 from serving.keys import Keys
+from serving.limits import WORKERS
 from serving.opened import desk_from_environment
 
 usage_stats.do_not_track.cache_clear()  # `bentoml serve` asked before it imported this file
@@ -46,7 +47,7 @@ async def _every_path(scope: Scope, receive: Receive, send: Send) -> None:
 @bentoml.asgi_app(_every_path, path="/")
 @bentoml.service(
     name="encours",
-    workers=1,
+    workers=WORKERS,
     http={"host": "127.0.0.1", "port": 3000},
     traffic={"timeout": 60},  # the last resort: serving/api.py gives up sooner, in its own words
     logging={"access": {"enabled": False}},  # serving/envelope.py logs, without paths

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from features.build import CUSTOMER_FEATURES, feature_names
 from models import bundle as bundles
 from models import depth, grades
-from models.bands import bands
+from models.bands import LATE_AFTER_DAYS, VERY_LATE_AFTER_DAYS
 from models.bundle import Bundle, BundleError, Champions
 from models.curve import (
     DEFAULT_HORIZONS,
@@ -163,65 +164,149 @@ def consult(
     *,
     in_default: bool,
 ) -> Views:
-    """Ask both curves about one row of features, shape (n_features,), and one order."""
-    late, paid_on, late_bands, delay_days = None, None, None, 0.0
-    default, risk, explanation = None, None, None
-    standing, default_interval = None, None
-    abstentions = dict(speaking.champions.abstentions)
+    """Ask both curves about one row of features, shape (n_features,), and one order.
+
+    Each curve is asked once, at all the terms that anything reads, and one of them is explained.
+    """
     letter = str(depth.letters(row[None, :], ALL_FEATURES)[0])
-    is_too_thin = letter == depth.FLOOR and not in_default
-    if speaking.late is not None and is_too_thin:
-        abstentions["late"] = _too_thin(speaking.late, row)
-    elif speaking.late is not None:
-        curve = speaking.late.curve
-        terms = np.arange(curve.shortest, curve.longest + 1, dtype=np.int32)
-        by_term = curve.at(row, terms)
-        late = {t: float(by_term[t - curve.shortest]) for t in LATE_TERMS}
-        delay_days = expected_delay_days(terms, by_term)
-        paid_on = payment_interval(terms, by_term, curve.tail)
-        planned = bands(curve, row[None, :], terms[:1])
-        late_bands = {name: float(share[0]) for name, share in planned._asdict().items()}
-        explanation = explain(speaking.late, row, LATE_EXPLAINED_DAYS, currency)
-    if in_default:
-        abstentions["default"] = {"reason": "the customer is already in default"}
-        standing = Standing.of(1.0)
-        risk = Risk(1.0, delay_days, 1.0, standing.grade)
-    elif speaking.default is not None and is_too_thin:
-        abstentions["default"] = _too_thin(speaking.default, row)
-    elif speaking.default is not None and not row[DAYS_SINCE_LAST] <= ACTIVE_DAYS:
-        # the curve never saw such a customer
-        abstentions["default"] = {"reason": "the customer has no invoice of the last year"}
-    elif speaking.default is not None:
-        curve = speaking.default.curve
-        known = row[: len(curve.features)]
-        by_term = curve.at(known, np.array(DEFAULT_HORIZONS, np.int32))
-        default = dict(zip(DEFAULT_HORIZONS, by_term.tolist(), strict=True))
-        within_a_year = default[grades.HORIZON_DAYS]
-        standing = Standing.of(within_a_year)
-        measured = speaking.default.reference.get("depth")  # older bundles have none
-        if measured is not None:
-            default_interval = depth.interval(measured, within_a_year, letter)
-        horizon = _horizon(speaking.policy, curve, order.terms_days)
-        explanation = explain(speaking.default, known, horizon, currency)
-        probability = explanation.probability
-        shorter = _if_shorter(speaking.policy, curve, known, order.terms_days, probability)
-        cured = cure_rate(speaking.default.reference, speaking.policy)
-        risk = Risk(probability, delay_days, shorter, standing.grade, cured)
-    if late is None:
-        risk = None  # the delay is part of every price
+    silent = _silent(speaking, row, letter, in_default=in_default)
+    late = None if "late" in silent or speaking.late is None else _ask_late(speaking.late, row)
+    default = None
+    if "default" not in silent and speaking.default is not None:
+        default = _ask_default(speaking.default, row, order, speaking.policy, letter)
+    standing = Standing.of(1.0) if in_default else None
+    if default is not None:
+        standing = Standing.of(default.by_horizon[grades.HORIZON_DAYS])
+    explanation = None
+    if default is not None and speaking.default is not None:
+        known, said = row[: len(speaking.default.curve.features)], default.log_odds
+        explanation = explain(speaking.default, known, default.horizon_days, currency, said)
+    elif late is not None and speaking.late is not None:
+        explanation = explain(speaking.late, row, LATE_EXPLAINED_DAYS, currency, late.log_odds)
     return Views(
-        late,
-        paid_on,
-        delay_days,
-        default,
-        risk,
-        explanation,
-        abstentions,
-        letter,
-        standing,
-        late_bands,
-        default_interval,
+        late=None if late is None else late.by_term,
+        paid_on=None if late is None else late.paid_on,
+        expected_delay_days=0.0 if late is None else late.expected_delay_days,
+        default=None if default is None else default.by_horizon,
+        risk=None if late is None else _risk(late, default, standing, in_default=in_default),
+        explanation=explanation,
+        abstentions={**speaking.champions.abstentions, **silent},
+        data_depth=letter,
+        standing=standing,
+        late_bands=None if late is None else late.bands,
+        default_interval=None if default is None else default.interval,
     )
+
+
+class _Late(NamedTuple):
+    """What the late curve says, as :class:`Views` has it; `log_odds` are those to explain."""
+
+    by_term: dict[int, float]
+    log_odds: float
+    paid_on: PaidOn
+    expected_delay_days: float
+    bands: dict[str, float]
+
+
+def _ask_late(bundle: Bundle, row: NDArray[np.float64]) -> _Late:
+    curve = bundle.curve
+    terms = np.arange(curve.shortest, curve.longest + 1, dtype=np.int32)
+    log_odds = curve.log_odds_at(row, terms)
+    unpaid = expit(log_odds)
+    by_term = {t: float(unpaid[t - curve.shortest]) for t in LATE_TERMS}
+    return _Late(
+        by_term,
+        float(log_odds[LATE_EXPLAINED_DAYS - curve.shortest]),
+        payment_interval(terms, unpaid, curve.tail),
+        expected_delay_days(terms, unpaid),
+        _bands(by_term[LATE_AFTER_DAYS], by_term[VERY_LATE_AFTER_DAYS]),
+    )
+
+
+def _bands(late: float, very_late: float) -> dict[str, float]:
+    """Tell on time, late and very late apart, of an order planned: nothing passed unpaid yet."""
+    return {"on_time": 1 - late, "late": late - very_late, "very_late": very_late}
+
+
+class _Default(NamedTuple):
+    """What the default curve says.
+
+    Attributes
+    ----------
+    by_horizon : dict of int to float
+    horizon_days : int
+        The order's own: what prices credit on its terms.
+    log_odds, probability : float
+        At that horizon.
+    shorter : float or None
+        Probability over the life of the shorter terms on offer, if any are.
+    interval : depth.Interval or None
+    cured : float
+        Share that is paid after all.
+    """
+
+    by_horizon: dict[int, float]
+    horizon_days: int
+    log_odds: float
+    probability: float
+    shorter: float | None
+    interval: depth.Interval | None
+    cured: float
+
+
+def _ask_default(
+    bundle: Bundle, row: NDArray[np.float64], order: Order, policy: Policy, letter: str
+) -> _Default:
+    curve, reference = bundle.curve, bundle.reference
+    shorter_days = policy.shorter_terms_days(order.terms_days)
+    priced = [days for days in (order.terms_days, shorter_days) if days is not None]
+    horizons = [*DEFAULT_HORIZONS, *(_horizon(policy, curve, days) for days in priced)]
+    log_odds = curve.log_odds_at(row[: len(curve.features)], np.array(horizons, np.int32))
+    said: list[float] = expit(log_odds).tolist()
+    own, *shorter = said[len(DEFAULT_HORIZONS) :]
+    by_horizon = dict(zip(DEFAULT_HORIZONS, said, strict=False))
+    measured = reference.get("depth")  # older bundles have none
+    within_a_year = by_horizon[grades.HORIZON_DAYS]
+    return _Default(
+        by_horizon,
+        horizons[len(DEFAULT_HORIZONS)],
+        float(log_odds[len(DEFAULT_HORIZONS)]),
+        own,
+        min(shorter[0], own) if shorter else None,
+        None if measured is None else depth.interval(measured, within_a_year, letter),
+        cure_rate(reference, policy),
+    )
+
+
+def _risk(
+    late: _Late, default: _Default | None, standing: Standing | None, *, in_default: bool
+) -> Risk | None:
+    """Say what the policy may reckon with; the delay is part of every price."""
+    delay_days, grade = late.expected_delay_days, None if standing is None else standing.grade
+    if in_default:
+        return Risk(1.0, delay_days, 1.0, grade)
+    if default is None:
+        return None
+    return Risk(default.probability, delay_days, default.shorter, grade, default.cured)
+
+
+def _silent(
+    speaking: Speaking, row: NDArray[np.float64], letter: str, *, in_default: bool
+) -> dict[str, dict[str, Any]]:
+    """Say why a curve that there is does not speak of this customer."""
+    late, default = speaking.late, speaking.default
+    is_too_thin = letter == depth.FLOOR and not in_default
+    silent: dict[str, dict[str, Any]] = {}
+    if late is not None and is_too_thin:
+        silent["late"] = _too_thin(late, row)
+    if in_default:
+        silent["default"] = {"reason": "the customer is already in default"}
+    elif default is not None and is_too_thin:
+        silent["default"] = _too_thin(default, row)
+    elif default is not None and not row[DAYS_SINCE_LAST] <= ACTIVE_DAYS:
+        # the curve never saw such a customer
+        silent["default"] = {"reason": "the customer has no invoice of the last year"}
+    return silent
 
 
 def cure_rate(reference: dict[str, Any], policy: Policy) -> float:
@@ -233,21 +318,6 @@ def cure_rate(reference: dict[str, Any], policy: Policy) -> float:
 def _horizon(policy: Policy, curve: TermCurve, terms_days: int) -> int:
     """Return the horizon, in days, that prices credit on these terms, as far as the curve goes."""
     return min(max(policy.horizon_days(terms_days), curve.shortest), curve.longest)
-
-
-def _if_shorter(
-    policy: Policy,
-    curve: TermCurve,
-    row: NDArray[np.float64],
-    terms_days: int,
-    probability: float,
-) -> float | None:
-    """Return the probability of default over the life of the shorter terms on offer, if any are."""
-    shorter_days = policy.shorter_terms_days(terms_days)
-    if shorter_days is None:
-        return None
-    horizon = np.array([_horizon(policy, curve, shorter_days)], np.int32)
-    return min(float(curve.at(row, horizon)[0]), probability)
 
 
 def _too_thin(bundle: Bundle, row: NDArray[np.float64]) -> dict[str, Any]:

@@ -1,9 +1,14 @@
 """The benchmarks run, compare like with like, and say when a target is missed."""
 
+import os
 import re
+import socketserver
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pandas as pd
@@ -16,7 +21,9 @@ from benchmarks import (
     features,
     page,
     polish,
+    serving,
     simulated_default,
+    stages,
     training,
 )
 from benchmarks.page import Row, at_least, at_most, write_section
@@ -26,6 +33,7 @@ from features.build import CUSTOMER_FEATURES
 from features.simulator import Simulation, simulate
 from models.metrics import Interval
 from models.targets import Outcomes
+from serving import assess
 from training.dataset import DEFAULT, Dataset
 
 ROOT = Path(__file__).parents[1]
@@ -365,3 +373,92 @@ def test_a_variant_changes_its_part_of_the_policy_alone():
     third = decisions.changed(policy, same, lgd=0.2)
     assert float(third.lgd_rate.unsecured) == pytest.approx(0.2)
     assert float(third.lgd_rate.retention_of_title) == pytest.approx(0.4 / 3)
+
+
+# --------------------------------------------------------------------------------- the service
+
+
+def a_round(rate: float, p50_ms: float, p99_ms: float) -> serving.Round:
+    return serving.Round(rate, np.array([p50_ms] * 97 + [p99_ms] * 3) / 1000, 0.04)
+
+
+def served(name: str, start_seconds: float = 4.0) -> serving.Running:
+    server = serving.Server(name, [], "/", 2, [])
+    return serving.Running(server, 0, start_seconds, os.getpid())
+
+
+def test_the_service_is_compared_round_by_round_with_what_ran_beside_it():
+    """In the second round the machine was twice as slow for all: the ratios stay."""
+    rounds = [
+        [a_round(300, 20, 60), a_round(150, 40, 120)],
+        [a_round(500, 15, 40), a_round(250, 30, 80)],
+        [a_round(40, 200, 300), a_round(20, 400, 600)],
+        [a_round(75, 100, 200), a_round(37.5, 200, 400)],
+        [a_round(600, 10, 20), a_round(300, 20, 40)],
+    ]
+    names = ("encours serve", "bare uvicorn", "mlflow", "mlflow, 2 workers", "mlflow, no signature")
+    found = {row.what: row for row in serving.rows([served(n) for n in names], rounds)}
+    default = found["answers/s, encours ÷ mlflow"]
+    assert (default.measured, default.is_met) == ("7.50 [7.50 to 7.50]", True)
+    assert found["answers/s, encours ÷ mlflow, 2 workers"].measured == "4.00 [4.00 to 4.00]"
+    assert found["answers/s, encours ÷ mlflow, no signature"].measured == "0.50 [0.50 to 0.50]"
+    assert found["answers/s, encours ÷ bare uvicorn"].measured == "0.60 [0.60 to 0.60]"
+    assert found["p99, encours ÷ bare uvicorn"].measured == "1.50"
+    assert found["encours serve: answers/s"].measured == "225 [150 to 300]"
+    assert found["encours serve: start to ready, s"].is_met
+    assert float(found["encours serve: memory of a worker, RSS / PSS"].measured.split()[0]) > 50
+
+
+@contextmanager
+def answering(status: bytes) -> Iterator[tuple[int, list[bytes], list[object]]]:
+    """Answer on a free port; give it, what is asked there, and who connected."""
+    asked, connected = [], []
+
+    class Answers(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            connected.append(self.client_address)
+            lines = []
+            while line := self.rfile.readline():
+                lines.append(line)
+                if line == b"\r\n":
+                    asked.append(b"".join(lines) + self.rfile.read(2))
+                    lines = []
+                    self.wfile.write(b"HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\n{}" % status)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answers) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_address[1], asked, connected
+        server.shutdown()
+        thread.join()
+
+
+def one_request(key: str | None) -> serving.Server:
+    return serving.Server("any", [], "/", 1, [serving.request("/x", {}, key)])
+
+
+def test_the_load_client_keeps_its_connections_and_counts_what_is_answered():
+    with answering(b"201 Created") as (port, asked, connected):
+        measured = serving.load(serving.Running(one_request("secret"), port, 0.0, 0), 0.3)
+    assert len(connected) == serving.CONNECTIONS
+    assert measured.latencies.size == len(asked) > serving.CONNECTIONS
+    assert asked[0].startswith(b"POST /x HTTP/1.1\r\n")
+    assert b"Authorization: Bearer secret\r\n" in asked[0]
+
+
+def test_an_answer_that_is_none_fails_the_benchmark():
+    with answering(b"503 Service Unavailable") as (port, asked, _):
+        running = serving.Running(one_request(None), port, 0.0, 0)
+        with pytest.raises(RuntimeError, match="503"):
+            serving.load(running, 0.2)
+    assert b"Authorization" not in asked[0]
+
+
+def test_the_time_of_an_assessment_is_told_by_stages(seller, tmp_path):
+    asked = serving.orders(seller.home, 3)
+    spent = stages.measure(seller.home, tmp_path / "record.db", "2025-07-02", asked)
+    assert {"features", "both curves", "reasons", stages.REST} < set(spent)
+    told = stages.rows(spent)
+    assert told[0].what == "CPU of one assessment, ms"
+    assert float(told[0].measured) == pytest.approx(sum(spent.values()), abs=0.06)
+    assert not hasattr(assess.consult, "__wrapped__")  # all is as before
