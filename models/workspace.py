@@ -23,16 +23,21 @@ class Workspace:
         The folder; made when something is first written.
     database_url : str, optional
         PostgreSQL database of the facts; by default they are a SQLite file of the folder.
+    witness_folder : Path, optional
+        Where the record's checkpoints are copied; by default a folder of the home.
     """
 
     home: Path
     database_url: str | None = field(default=None, repr=False)  # it may hold a password
+    witness_folder: Path | None = None
 
     @classmethod
     def from_environment(cls) -> Workspace:
-        """Read ``ENCOURS_HOME`` and ``ENCOURS_DATABASE_URL``."""
+        """Read ``ENCOURS_HOME``, ``ENCOURS_DATABASE_URL`` and ``ENCOURS_WITNESS``."""
         home = Path(os.environ.get("ENCOURS_HOME", "var/demo"))
-        return cls(home, os.environ.get("ENCOURS_DATABASE_URL") or None)
+        witness = os.environ.get("ENCOURS_WITNESS")
+        database = os.environ.get("ENCOURS_DATABASE_URL") or None
+        return cls(home, database, Path(witness) if witness else None)
 
     @property
     def facts(self) -> Path:
@@ -57,6 +62,11 @@ class Workspace:
     def record_url(self) -> str:
         """The record of assessments, a SQLite file of its own."""
         return sqlite_url(self.home / "record.db")
+
+    @property
+    def witness(self) -> Path:
+        """Copies of the record's checkpoints, to be kept where nobody here changes them."""
+        return self.witness_folder or self.home / "witness"
 
     @property
     def mlflow_url(self) -> str:
