@@ -32,7 +32,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 import typer
 from rich.table import Column, Table
 
-from commands import limits, override, policy
+from commands import audit, limits, override, policy
 from commands.portfolio import portfolio
 from commands.shared import (
     POLICY,
@@ -83,6 +83,7 @@ app = typer.Typer(
 features_app = typer.Typer(help="Describe customers and invoices in bulk.", no_args_is_help=True)
 app.add_typer(features_app, name="features")
 app.add_typer(policy.app, name="policy")
+app.add_typer(audit.app, name="audit")
 app.command()(portfolio)
 app.command()(limits.limits)
 app.command()(override.override)

@@ -6,7 +6,9 @@ have gaps and may be committed out of order. On SQLite entry n always has index 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from operator import ge, le, lt
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +18,9 @@ from features.store import connect
 from models import key_file
 from serving.merkle import Frontier, leaf_hash
 
-_IN_PARTS = {"yield_per": 2_000}
+_COLUMNS = b"%d %d %d %b %b"
+_ROWS_A_BATCH = 1_000
+_IN_PARTS = {"yield_per": _ROWS_A_BATCH}
 HASH = 32  # bytes
 
 metadata = sa.MetaData()
@@ -97,6 +101,9 @@ class Entry(NamedTuple):
         return columns(self.sequence, self.recorded_at, self.kind, self.id)
 
 
+Row = tuple[Any, ...]  # a leaf and its entry, flat: quicker to read by the hundred thousand
+
+
 class Sealed(NamedTuple):
     """A leaf and what stands at its place of the record now: ``None`` when there is nothing."""
 
@@ -105,6 +112,15 @@ class Sealed(NamedTuple):
     leaf_hash: bytes
     columns_hash: bytes
     entry: Entry | None
+
+    @classmethod
+    def of(cls, row: Row) -> Sealed:
+        """Read a row of :meth:`Seals.rows`."""
+        return cls(row[0], row[1], row[2], row[3], None if row[4] is None else Entry(*row[4:]))
+
+    def row(self) -> Row:
+        """Write it as a row."""
+        return (*self[:4], *(self.entry or (None,) * len(Entry._fields)))
 
 
 class Stored(NamedTuple):
@@ -149,7 +165,7 @@ def columns(sequence: int, recorded_at: int, kind: bytes, id: bytes) -> bytes:
 
     The length of the kind stands before it: no other kind and id read the same.
     """
-    return b"%d %d %d %b %b" % (sequence, recorded_at, len(kind), kind, id)
+    return _COLUMNS % (sequence, recorded_at, len(kind), kind, id)
 
 
 def hashes(entry: Entry) -> tuple[bytes, bytes]:
@@ -161,6 +177,20 @@ def hashes(entry: Entry) -> tuple[bytes, bytes]:
         If something else than numbers and bytes was written there.
     """
     return leaf_hash(entry.body), leaf_hash(entry.columns())
+
+
+def hashes_of(rows: Sequence[Row]) -> tuple[list[bytes], list[bytes]]:
+    """Hash the bodies and the columns of many rows, as :func:`hashes` does.
+
+    Raises
+    ------
+    TypeError
+        If an entry is not there, or something else than numbers and bytes is.
+    """
+    sha256 = hashlib.sha256
+    bodies = [sha256(b"\x00" + row[9]).digest() for row in rows]
+    beside = [(row[4], row[5], len(row[7]), row[7], row[6]) for row in rows]
+    return bodies, [sha256(b"\x00" + _COLUMNS % each).digest() for each in beside]
 
 
 class Seals:
@@ -246,8 +276,13 @@ class Seals:
         query = sa.select(*self._entry()).where(is_wanted).order_by(_entries.c.sequence)
         return [Entry(*row) for row in self._connection.execute(query.limit(limit))]
 
-    def sealed(self, begin: int = 0, end: int | None = None) -> Iterator[list[Sealed]]:
-        """Give the leaves in the order of the tree, with what stands in the record, by batches."""
+    def sealed(self, begin: int, end: int) -> Iterator[Sealed]:
+        """Give leaves in the order of the tree, with what stands in the record."""
+        for batch in self.rows(begin, end):
+            yield from map(Sealed.of, batch)
+
+    def rows(self, begin: int = 0, end: int | None = None) -> Iterator[list[Row]]:
+        """Give leaves in the order of the tree by batches: leaf, then entry or nothing."""
         query = (
             sa.select(*leaves.c, *self._entry())
             .select_from(leaves.outerjoin(_entries, leaves.c.sequence == _entries.c.sequence))
@@ -256,9 +291,16 @@ class Seals:
         )
         if end is not None:
             query = query.where(leaves.c.tree_index < end)
-        with self._connection.execute(query, execution_options=_IN_PARTS) as rows:
-            for batch in rows.partitions():
-                yield [Sealed(row[0], row[1], row[2], row[3], _entry_of(row[4:])) for row in batch]
+        if self._is_sqlite:  # the driver alone: SQLAlchemy's rows take as long as the hashes
+            text = query.compile(self._connection, compile_kwargs={"literal_binds": True})
+            cursor = self._connection.connection.cursor()
+            cursor.execute(str(text))
+            while rows := list(cursor.fetchmany(_ROWS_A_BATCH)):
+                yield rows
+            return
+        with self._connection.execute(query, execution_options=_IN_PARTS) as result:
+            for batch in result.partitions():
+                yield [tuple(row) for row in batch]
 
     def sealed_hashes(self, end: int) -> tuple[list[bytes], list[bytes]]:
         """Return the hashes of the first `end` leaves: of bodies, and of columns."""
@@ -286,6 +328,28 @@ class Seals:
         found: int | None = self._connection.execute(query).scalar()
         return found
 
+    def between(
+        self, first: int | None, since: int | None, last: int | None, until: int | None
+    ) -> tuple[int, int]:
+        """Find places in the tree: from the first wanted, without the one after the last.
+
+        Parameters
+        ----------
+        first, last : int or None
+            Entries.
+        since, until : int or None
+            Or instants, in microseconds since 1970: from the one, before the other.
+        """
+        sequence, at = _entries.c.sequence, _entries.c.recorded_at
+        bounds = ((sequence, ge, first), (at, ge, since), (sequence, le, last), (at, lt, until))
+        wanted = [compared(of, to) for of, compared, to in bounds if to is not None]
+        index = leaves.c.tree_index
+        query = sa.select(sa.func.min(index), sa.func.max(index)).select_from(
+            leaves.join(_entries, leaves.c.sequence == sequence)
+        )
+        begin, end = self._connection.execute(query.where(*wanted)).one()
+        return (0, 0) if begin is None else (begin, end + 1)
+
     def has_entry(self, id: str) -> bool:
         """Tell whether an entry is recorded."""
         found = self._connection.execute(sa.select(_entries.c.id).where(_entries.c.id == id))
@@ -301,10 +365,6 @@ class Seals:
 
     def _one(self, query: sa.Select[Any]) -> int:
         return int(self._connection.execute(query).scalar_one())
-
-
-def _entry_of(row: Sequence[Any]) -> Entry | None:
-    return None if row[0] is None else Entry(*row)
 
 
 class Witness:
