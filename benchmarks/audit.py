@@ -151,7 +151,8 @@ def sealing(home: Path, seconds: float) -> list[Row]:
         appended.append(time.time())
         time.sleep(0.005)
     sealer.stop()
-    engine, delays = connect(url, only_reads=True), []
+    engine = connect(url, only_reads=True)
+    delays: list[float] = []
     with engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT size, sealed_at FROM checkpoints ORDER BY size")
         for size, at in found:

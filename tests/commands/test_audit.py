@@ -13,6 +13,7 @@ from pathlib import Path
 import pysqlite3
 import pytest
 
+from commands.audit import app
 from features.store import sqlite_url
 from serving.audit import Record
 from serving.checkpoint_keys import Keys
@@ -21,6 +22,7 @@ from tests.commands.conftest import Ran
 
 ROOT = Path(__file__).parents[2]
 VERIFIER = ROOT / "docs" / "verify.py"
+AUDIT = app.registered_commands
 
 
 @pytest.fixture
@@ -423,3 +425,33 @@ def test_an_older_copy_and_a_fork_are_found_offline(run, exported, home, sealed,
     ran = offline(exported, "--checkpoint", other, cwd=tmp_path)
     assert ran.code == 1
     assert "rewritten or forked" in ran.err
+
+
+# docs/auditing.md
+
+
+def test_every_command_of_the_page_does_what_it_says(run, sealed, home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(home / "witness", "held")
+    shutil.copy(home / "witness" / f"{6:012d}.txt", "checkpoint.txt")
+    shutil.copy(home / "keys" / "record.keys", "record.keys")
+    page = (ROOT / "docs" / "auditing.md").read_text("utf-8")
+    lines = [line for block in page.split("```")[1::2] for line in block.splitlines()]
+    commands = [line.replace(" ID ", " id-3 ").split() for line in lines]
+    ours = [words[1:] for words in commands if words[:1] == ["encours"]]
+    theirs = [words[2:] for words in commands if words[:2] == ["python", "verify.py"]]
+    assert {words[1] for words in ours} == {one.name or one.callback.__name__ for one in AUDIT}
+    assert len(theirs) == 2
+    for words in ours:
+        ran = run(*words)
+        assert (ran.code, ran.err) == (0, ""), (words, ran)
+    for words in theirs:
+        assert offline(*words, cwd=tmp_path).code == 0, words
+
+
+def test_what_the_page_quotes_is_what_is_said():
+    page = (ROOT / "docs" / "auditing.md").read_text("utf-8")
+    source = (ROOT / "serving" / "verification.py").read_text("utf-8")
+    for said in ("its body is another than was sealed", "that are others", "are sealed here"):
+        assert said in page
+        assert said in source
