@@ -39,9 +39,11 @@ class Workspace:
     def from_environment(cls) -> Workspace:
         """Read ``ENCOURS_HOME``, ``ENCOURS_{DATABASE,RECORD}_URL`` and ``ENCOURS_WITNESS``."""
         home = Path(os.environ.get("ENCOURS_HOME", "var/demo"))
-        urls = (os.environ.get(f"ENCOURS_{what}_URL") or None for what in ("DATABASE", "RECORD"))
+        database, record = (
+            os.environ.get(f"ENCOURS_{what}_URL") or None for what in ("DATABASE", "RECORD")
+        )
         witness = os.environ.get("ENCOURS_WITNESS")
-        return cls(home, *urls, Path(witness) if witness else None)
+        return cls(home, database, record, Path(witness) if witness else None)
 
     @property
     def facts(self) -> Path:
@@ -97,6 +99,11 @@ class Workspace:
     def policies(self) -> Path:
         """Policy files, each under its hash, never deleted."""
         return self.home / "policies"
+
+    @property
+    def insurance(self) -> Path:
+        """The insurer's policies that answers followed, each under its hash, never deleted."""
+        return self.home / "insurance"
 
     @property
     def champions(self) -> Path:
