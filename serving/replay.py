@@ -259,14 +259,10 @@ class Entries:
             last = connection.scalar(sa.select(sa.func.max(_entries.c.sequence))) or 0
             found: list[Entry] = []
             for places in _shuffled(last, seed):
-                found += [
-                    Entry(**row._mapping)
-                    for row in connection.execute(
-                        sa.select(_entries).where(
-                            _entries.c.sequence.in_(places), _entries.c.kind == "assessment"
-                        )
-                    )
-                ]
+                wanted = _entries.c.sequence.in_(places), _entries.c.kind == "assessment"
+                rows = connection.execute(sa.select(_entries).where(*wanted))
+                read = {row.sequence: Entry(**row._mapping) for row in rows}
+                found += [read[place] for place in places if place in read]
                 if len(found) >= n:
                     break
         return sorted(found[:n], key=lambda entry: entry.sequence)
@@ -277,7 +273,7 @@ def _shuffled(last: int, seed: int) -> Iterator[list[int]]:
     places = list(range(1, last + 1))
     random.Random(seed).shuffle(places)  # noqa: S311 (no secret)
     for start in range(0, last, ENTRIES_A_READ):
-        yield sorted(places[start : start + ENTRIES_A_READ])
+        yield places[start : start + ENTRIES_A_READ]
 
 
 def in_order(entries: Sequence[Entry]) -> list[Entry]:

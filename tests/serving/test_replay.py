@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pysqlite3
 import pytest
 
+from features.build import feature_names
 from features.store import Source, Store
 from models import bundle as bundles
 from models.bundle import Champions
@@ -21,7 +23,7 @@ from models.insurance_file import load as load_rules
 from models.policy import Order, load
 from models.workspace import Workspace
 from serving.assess import Asking, Assessor
-from serving.audit import Once, Record, leaf_hash
+from serving.audit import Entry, Once, Record, leaf_hash
 from serving.covers import Found
 from serving.override import Overrider, Wanted
 from serving.replay import Entries, Replayer, in_order
@@ -53,7 +55,7 @@ class Seller:
         self.workspace, self.now = workspace, NOW
         self.store, self.record = Store(workspace.facts_url), Record(workspace.record_url)
         self.insurer: Insurer | None = None
-        customers = np.unique(self.store.read()["customers"]["customer_id"].astype(str))
+        customers = np.unique(self.store.read()["invoices"]["customer_id"].astype(str))
         self.customers, self.n = customers.tolist(), 0
 
     def assess(self, customer: str | None = None, order: Order | None = None, **asking: Any) -> str:
@@ -163,7 +165,7 @@ def past(trained, tmp_path_factory) -> Workspace:
     seller.some(20)
     seller.add(LATER.replace("4000", "40000").replace("900", "100"))  # corrected, back-dated
     seller.assess("C-00001", ORDERS[1])
-    seller.policy("lgd_rate: 0.60", "lgd_rate: 0.50")
+    seller.policy("unsecured: 0.60", "unsecured: 0.50")
     seller.insurer = Insurer(load_rules(), Http())
     seller.some(20)
     challenged = seller.champions.default
@@ -217,3 +219,158 @@ def test_the_assessments_are_of_every_kind(past):
     assert any(body["answer"]["exposure"]["rest_of_group"] != "0.00" for body in bodies)
     assert any(set(one["margins"]) == {"late", "default"} for one in kept)
     assert any(one["margins"] == {} for one in kept)
+
+
+# What was changed is named.
+
+
+@pytest.fixture(scope="module")
+def replayer(past) -> Replayer:
+    return Replayer(past, Store(past.facts_url))
+
+
+def found(past: Workspace, wanted: Any) -> Entry:
+    """Find the first assessment whose answer and evidence are so."""
+    for entry in Entries(past.record_url).sample(999, 1):
+        body = json.loads(entry.body)
+        if wanted(body["answer"], body["evidence"]):
+            return entry
+    raise AssertionError("there is none")
+
+
+def spoken(answer: dict[str, Any], evidence: dict[str, Any]) -> bool:
+    return set(evidence["margins"]) == {"late", "default"}
+
+
+def altered(entry: Entry, change: Any) -> Entry:
+    """Change an entry, and its leaf hash with it, as who owns the database can."""
+    body = json.loads(entry.body)
+    change(body["answer"], body["evidence"])
+    written = json.dumps(body, ensure_ascii=False).encode()
+    assert written != entry.body
+    return replace(entry, body=written, leaf_hash=leaf_hash(written))
+
+
+def put(*path: Any) -> Any:
+    """Change one place of the body; the last of the path is what stands there then."""
+    *steps, last, value = path
+
+    def change(*body: dict[str, Any]) -> None:
+        where: Any = {"answer": body[0], "evidence": body[1]}
+        for step in steps:
+            where = where[step]
+        where[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (put("evidence", "margins", "late", "-30", "0x1.8p+1"), "the trees of late give"),
+        (put("evidence", "margins", "default", "90", "0x1.8p+1"), "evidence/margins/default/90"),
+        (put("evidence", "contributions", "base", "0x0.0p+0"), "evidence/contributions/base"),
+        (put("answer", "late", "30", 0.001), "answer/late/30: recorded 0.001, made again 0."),
+        (put("answer", "options", 2, "cost", "0.01"), "answer/options/2/cost: recorded"),
+        (put("answer", "recommendation", "en", "Deliver."), "answer/recommendation/en: recorded"),
+        (put("answer", "insurance", "covered", "1.00"), "answer/insurance/covered"),
+        (put("evidence", "owed_cents", 1), "evidence/owed_cents: recorded 1, made again"),
+        (put("evidence", "asked", None), ": recorded"),
+        (put("evidence", "sequence", 0), "it cannot be made again: the ledger did not know"),
+        (put("evidence", "ledger_id", "x"), "it cannot be made again: it is of another ledger"),
+        (put("evidence", "override", "x"), "it cannot be made again: the override that it names"),
+        (put("answer", "versions", "policy", "sha256:12"), "it cannot be made again: "),
+        (put("answer", "versions", "late", "sha256:../x"), "it cannot be made again: "),
+        (put("answer", "customer", []), "it cannot be made again: TypeError in what it keeps"),
+        (put("evidence", "more", 1), "evidence/more: recorded 1, made again nothing"),
+    ],
+)
+def test_a_change_is_named_with_the_feature_or_field(past, replayer, change, said):
+    entry = altered(found(past, spoken), change)
+    assert any(said in one for one in replayer.replay(entry).differences)
+
+
+def test_a_changed_feature_is_named_and_leads_elsewhere_in_the_trees(past, replayer):
+    entry = found(past, spoken)
+    said = json.loads(entry.body)["answer"]["explanation"]["reasons"][0]
+    place = feature_names(with_order=True).index(said["feature"])
+    other = -1e9 if (said["value"] or 0) > 0 else 1e9
+    changed = replayer.replay(altered(entry, put("evidence", "features", place, other.hex())))
+    first, *walked = changed.differences
+    assert first.startswith(f"feature {said['feature']}: recorded ")
+    assert any(one.startswith("the trees of default give ") for one in walked)
+
+
+def test_a_change_of_a_bit_is_found(past, replayer):
+    entry = found(past, spoken)
+    body = json.loads(entry.body)
+    for place, value in enumerate(body["evidence"]["features"][:20]):
+        number = float.fromhex(value)
+        if number == number and number != 0:
+            other = float(np.nextafter(number, np.inf)).hex()
+            changed = replayer.replay(altered(entry, put("evidence", "features", place, other)))
+            assert changed.differences[0].startswith("feature ")
+
+
+def test_other_bytes_of_the_same_content_and_a_broken_seal_are_found(past, replayer):
+    entry = found(past, spoken)
+    spaced = entry.body.replace(b'"answer": ', b'"answer":  ', 1)
+    said = replayer.replay(replace(entry, body=spaced)).differences
+    assert said == (
+        "the entry's bytes are not those of its leaf hash",
+        "the same content in other bytes",
+    )
+    assert "JSONDecodeError" in replayer.replay(replace(entry, body=b"{")).differences[1]
+
+
+def test_an_entry_from_before_is_not_taken_for_exact(past, replayer):
+    old = json.dumps({"schema": 1, "answer": {}, "evidence": {}}).encode()
+    entry = Entry(1, "x", "assessment", old, leaf_hash(old))
+    (said,) = replayer.replay(entry).differences
+    assert said.startswith("it cannot be made again: it is of schema 1, which keeps too little")
+
+
+def test_another_version_of_the_code_is_said_and_the_rest_compared(past, replayer):
+    entry = found(past, spoken)
+    changed = replayer.replay(altered(entry, put("evidence", "runs_on", "numpy", "1.0")))
+    assert changed.differences == ()
+    assert changed.other_code[0].startswith("numpy 1.0 → ")
+
+
+@pytest.mark.parametrize("what", ["policies", "bundles", "insurance"])
+def test_a_file_that_was_changed_is_no_basis(past, tmp_path, what):
+    """Policies, bundles and the insurer's policies are verified by the hash that names them."""
+    workspace = Workspace(tmp_path / "copy")
+    shutil.copytree(past.home, workspace.home)
+    for file in (workspace.home / what).rglob("*"):
+        if file.suffix in (".yaml", ".txt"):
+            file.write_bytes(file.read_bytes() + b"\n# changed\n")
+    replayer = Replayer(workspace, Store(workspace.facts_url))
+    said = replayer.replay(found(past, spoken)).differences
+    assert said
+    assert "it cannot be made again" in said[0]
+    assert "was changed" in said[0]
+
+
+def test_facts_changed_in_the_database_are_found(past, tmp_path):
+    """Who rewrites the facts cannot rewrite what was answered from them."""
+    workspace = Workspace(tmp_path / "copy")
+    shutil.copytree(past.home, workspace.home)
+    entry = found(past, spoken)
+    customer = json.loads(entry.body)["answer"]["customer"]["id"]
+    with pysqlite3.connect(workspace.facts) as connection:
+        changed = connection.execute(
+            "UPDATE invoices SET amount_cents = amount_cents + 100 WHERE customer_id = ?",
+            (customer,),
+        )
+        assert changed.rowcount > 0
+    said = Replayer(workspace, Store(workspace.facts_url)).replay(entry).differences
+    assert said[0].startswith("feature ")
+
+
+def test_a_sample_is_drawn_by_its_seed_without_repetition(past):
+    entries = Entries(past.record_url)
+    drawn = [[one.id for one in entries.sample(10, seed)] for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert len(set(drawn[0])) == 10
+    assert {one.kind for one in entries.sample(999, 1)} == {"assessment"}
