@@ -26,18 +26,24 @@ class Workspace:
         PostgreSQL database of the facts; by default they are a SQLite file of the folder.
     recorded_url : str, optional
         PostgreSQL database of the record; by default it is a SQLite file of the folder.
+    witness_folder : Path, optional
+        Where the record's checkpoints are copied; by default a folder of the home.
     """
 
     home: Path
     database_url: str | None = field(default=None, repr=False)  # it may hold a password
     recorded_url: str | None = field(default=None, repr=False)
+    witness_folder: Path | None = None
 
     @classmethod
     def from_environment(cls) -> Workspace:
-        """Read ``ENCOURS_HOME``, ``ENCOURS_DATABASE_URL`` and ``ENCOURS_RECORD_URL``."""
+        """Read ``ENCOURS_HOME``, ``…_DATABASE_URL``, ``…_RECORD_URL`` and ``…_WITNESS``."""
         home = Path(os.environ.get("ENCOURS_HOME", "var/demo"))
-        urls = (os.environ.get(f"ENCOURS_{what}_URL") or None for what in ("DATABASE", "RECORD"))
-        return cls(home, *urls)
+        database, record, witness = (
+            os.environ.get(f"ENCOURS_{what}") or None
+            for what in ("DATABASE_URL", "RECORD_URL", "WITNESS")
+        )
+        return cls(home, database, record, Path(witness) if witness else None)
 
     @property
     def facts(self) -> Path:
@@ -68,6 +74,11 @@ class Workspace:
     def has_record(self) -> bool:
         """Tell whether anything was recorded yet: opening a SQLite file would make it."""
         return self.recorded_url is not None or (self.home / "record.db").exists()
+
+    @property
+    def witness(self) -> Path:
+        """Copies of the record's checkpoints, to be kept where nobody here changes them."""
+        return self.witness_folder or self.home / "witness"
 
     @property
     def mlflow_url(self) -> str:

@@ -11,19 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+
+from models import key_file
+from models.key_file import KeyFileError, write_new
 
 
 class RecordError(ValueError):
@@ -80,7 +76,7 @@ class Signatures:
         data = _file(body, key.public_key(), key.sign(_bytes(body)))
         self._folder.mkdir(parents=True, exist_ok=True)
         try:
-            _write_new(self._folder / _name(number), data, mode=0o644)
+            write_new(self._folder / _name(number), data, mode=0o644)
         except FileExistsError as error:
             raise RecordError(f"{_name(number)} was added by somebody else: try again") from error
         return Signed(number, hashlib.sha256(data).hexdigest(), body)
@@ -120,19 +116,11 @@ class Signatures:
         if not self._key_file.exists():
             if not may_make:
                 raise RecordError(f"{self._key_file} is missing: it signed the records there are")
-            self._key_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            made = Ed25519PrivateKey.generate()
-            pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-            _write_new(self._key_file, pem, mode=0o600)
-        if self._key_file.stat().st_mode & 0o077:
-            raise RecordError(f"{self._key_file} may be read by others: chmod 600 it")
+            key_file.make(self._key_file, mode=0o600)
         try:
-            key = load_pem_private_key(self._key_file.read_bytes(), password=None)
-        except ValueError as error:
-            raise RecordError(f"{self._key_file} is damaged") from error
-        if not isinstance(key, Ed25519PrivateKey):
-            raise RecordError(f"{self._key_file} is no Ed25519 key")
-        return key
+            return key_file.load(self._key_file)
+        except KeyFileError as error:
+            raise RecordError(str(error)) from error
 
 
 def _opened(name: str, data: bytes) -> tuple[dict[str, Any], str]:
@@ -166,28 +154,3 @@ def _hex(key: Ed25519PublicKey) -> str:
 
 def _name(number: int) -> str:
     return f"{number:06d}.json"
-
-
-def _write_new(path: Path, data: bytes, mode: int) -> None:
-    """Write a file whole or not at all, with `mode` less the umask; an older one stays.
-
-    Raises
-    ------
-    FileExistsError
-        If there is one.
-    """
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.unlink(missing_ok=True)
-    with open(draft, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    try:
-        os.link(draft, path)  # unlike a rename it fails where the name is taken
-    finally:
-        draft.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
