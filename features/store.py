@@ -77,7 +77,7 @@ __all__ = [
 
 WRITTEN = ("content_hash", "since_at", "recorded_at", "recorded_assumed")
 NAME_INVOICES = [name for name, table in TABLES.items() if "invoices" in table.refers_to]
-_NO_ROWS = pd.DataFrame()
+_NO_REJECTS = pd.DataFrame(columns=["table", "column", "reason", "row", "label"], dtype=object)
 HAPPENED = (("invoices", "issued_on"), ("settlements", "settled_on"))
 
 
@@ -601,12 +601,14 @@ def _names_moved(columns: Arrays, facts: Facts, verdicts: dict[str, Verdict]) ->
 
 def _refused(ledger: Ledger, name: str, columns: Arrays, verdict: Verdict) -> pd.DataFrame:
     """List the rows that give another customer a number that is his, or name such an invoice."""
-    key, faults = TABLES[name].key, []
+    key, faults = TABLES[name].key, [_NO_REJECTS]
     for mask, column, reason in (
         (verdict.moved, key, "belongs_to_another_customer"),
         (verdict.orphaned, "customer_id", "not_the_invoiced_customer"),
     ):
-        rows = ledger[name][ledger[name][key].isin(columns[key][mask])] if mask.any() else _NO_ROWS
+        if not mask.any():
+            continue
+        rows = ledger[name][ledger[name][key].isin(columns[key][mask])]
         written = [row.to_json(date_format="iso") for _, row in rows.iterrows()]
         said = {"table": name, "column": column, "reason": reason}
         faults.append(pd.DataFrame({**said, "row": written, "label": rows.index}))
