@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -132,7 +132,7 @@ def _checked(store: Store, arrival: Arrival, sent: Push) -> tuple[Ledger, Faults
 
 def _append(
     store: Store, ledger: Ledger, sent: Push, faults: Faults
-) -> tuple[int, dict[str, dict[int, str]]]:
+) -> tuple[int, dict[str, dict[Hashable, str]]]:
     """Append what is good; tell what became of each row, and add to the faults."""
     if ledger.rows == 0:
         return store.sequence(), {}
@@ -225,7 +225,7 @@ def _faults(rejects: pd.DataFrame, label: str) -> Faults:
 
 
 def _results(
-    name: str, size: int, outcomes: Mapping[int, str], faults: Faults
+    name: str, size: int, outcomes: Mapping[Hashable, str], faults: Faults
 ) -> list[dict[str, Any]]:
     return [
         _result(name, row, outcomes.get(row, "refused"), faults.get((name, row)))

@@ -54,7 +54,7 @@ def ticking() -> Callable[[], datetime]:
     return lambda: NOW + timedelta(seconds=time.monotonic() - began)
 
 
-class Desk:
+class _Desk:
     """A desk with an empty ledger in euros."""
 
     def __init__(self, folder: Path) -> None:
@@ -70,8 +70,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path) -> Desk:
-    return Desk(tmp_path)
+def desk(tmp_path) -> _Desk:
+    return _Desk(tmp_path)
 
 
 @pytest.fixture
