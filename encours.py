@@ -576,7 +576,7 @@ def _sha256(file: Path) -> str:
 def _write_rejects(workspace: Workspace, appended: Appended, rejects: pd.DataFrame) -> Path | None:
     import pandas as pd
 
-    aside = pd.concat([rejects, appended.rejects], ignore_index=True)
+    aside = pd.concat([rejects, appended.rejects.drop(columns="label")], ignore_index=True)
     if aside.empty:
         return None
     aside["line"] = aside["line"].astype("Int64")  # rows that the store refused have none

@@ -89,6 +89,12 @@ OTHER_CURRENCY = Fault(
     "The order is in another currency",
     "Give exchange_rate, or the amounts in the ledger's currency.",
 )
+FACT_REFUSED = Fault(
+    "fact-refused",
+    422,
+    "The fact is refused",
+    "Correct what errors points to, or push first what it refers to; nothing was added.",
+)
 KEY_REUSED = Fault(
     "idempotency-key-reused",
     422,

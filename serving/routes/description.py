@@ -25,6 +25,7 @@ async def _index() -> Response:
             "service": "encours",
             "assess": "POST /v1/assessments",
             "find": "GET /v1/assessments/{assessment_id}",
+            "push": "POST /v1/facts",
             "description": "GET /openapi.json",
             "alive": "GET /livez",
             "ready": "GET /readyz",

@@ -415,6 +415,7 @@ class FieldError(Told):
 
     pointer: Annotated[str, Field(description='JSON pointer, such as "/order/amount".')]
     detail: str
+    reason: Annotated[str | None, Field(description="Stable code, of a refused fact.")] = None
 
 
 class Problem(Told):

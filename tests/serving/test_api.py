@@ -30,6 +30,7 @@ from serving.envelope import Envelope
 from serving.keys import Keys
 from serving.limits import LONGEST_BODY_BYTES
 from serving.problems import Fault
+from serving.routes.facts import PATHS
 from serving.schemas import (
     ASSESSMENT_EXAMPLE,
     REQUEST_EXAMPLE,
@@ -37,6 +38,7 @@ from serving.schemas import (
     AssessmentRequest,
     Problem,
 )
+from serving.schemas.facts import NAMES
 
 ID = "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f"
 ANSWER = f'{{ "id":"{ID}",\t"name": "Méré",  "p": 0.10 }}\n'.encode()  # no serializer writes so
@@ -617,6 +619,10 @@ def test_the_description_names_every_route_and_every_problem(app, document):
     routes = {
         ("POST", "/v1/assessments"): "201 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
         ("GET", "/v1/assessments/{assessment_id}"): "200 401 403 404 405 429 500 503 504",
+        **{
+            ("POST", f"/v1/{path}"): "200 400 401 403 404 405 408 409 413 415 422 429 500 503 504"
+            for path in ("facts", *PATHS.values())
+        },
         ("GET", "/"): "200 404 405 500",
         ("GET", "/openapi.json"): "200 404 405 500",
     }
@@ -673,4 +679,5 @@ def test_integrators_are_not_told_to_refuse_new_fields(document):
     closed = {
         name for name, schema in schemas.items() if schema.get("additionalProperties") is False
     }
-    assert closed == {"AssessmentRequest", "CustomerGiven", "OrderGiven"}
+    pushed = {"Facts", *NAMES.values()}
+    assert closed == {"AssessmentRequest", "CustomerGiven", "OrderGiven", *pushed}
