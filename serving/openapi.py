@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from serving.contract import complete
 from serving.limits import LONGEST_BODY_BYTES
 from serving.problems import (
     INVALID,
@@ -41,7 +42,7 @@ class Api(FastAPI):
                 description=self.description,
                 routes=self.routes,
             )
-            self.openapi_schema = document | {"components": _components()}
+            self.openapi_schema = complete(document | {"components": _components()})
         return self.openapi_schema
 
 
@@ -51,7 +52,12 @@ def _components() -> dict[str, Any]:
         [(model, "validation") for model in (AssessmentRequest, Assessment, Problem)],
         ref_template="#/components/schemas/{model}",
     )
-    key = {"type": "http", "scheme": "bearer", "description": "An API key: `encours keys create`."}
+    key = {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "encours_<id>_<secret>",
+        "description": "An API key: `encours keys create`.",
+    }
     return {
         "schemas": schemas["$defs"],
         "examples": {"assessment": {"value": ASSESSMENT_EXAMPLE}},
@@ -117,4 +123,5 @@ ASSESSMENT_ID = {
     "required": True,
     "description": "The `id` of the answer.",
     "schema": {"type": "string", "format": "uuid"},
+    "example": ASSESSMENT_EXAMPLE["id"],
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from serving.routes import assessments, description
+from serving.routes import assessments, description, documentation
 
-ROUTERS = (assessments.router, description.router)
+ROUTERS = (assessments.router, description.router, documentation.router)
 
 __all__ = ["ROUTERS"]
