@@ -41,6 +41,7 @@ docs: $(VENV)/dev.done  ## the pages of the features and of the ledger, and the 
 	@$(BIN)/python -m docs.ledger_page
 	@$(BIN)/python -m docs.openapi_page
 	@$(BIN)/python -m docs.client_code
+	@$(BIN)/python -m docs.integration_page
 
 lock:  ## resolve the locks anew (needs uv)
 	uv pip compile pyproject.toml --group build --generate-hashes --no-header --python-version 3.11 -o requirements.lock

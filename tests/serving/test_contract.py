@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from docs import openapi_page
+from docs import integration_page, openapi_page
+from serving import problems
 from serving.contract import complete, fields, kind_of, operations
 from serving.keys import ROLES
 from serving.openapi_3_0 import down, schema
+from serving.problems import Fault
 from serving.routes.documentation import FILES, PAGES, POLICY
 from tests.serving import draft_04
 
@@ -374,3 +376,29 @@ def test_what_is_vendored_is_what_its_notice_says():
         content = (PAGES / name).read_bytes() if content is None else content
         assert hashlib.sha256(content).hexdigest() == sha256
     assert (PAGES / "LICENSE").exists()
+
+
+# The guide.
+
+
+def test_the_tables_of_the_guide_are_what_the_code_says():
+    text = integration_page.PAGE.read_text("utf-8")
+    refresh = "refresh it with: make docs   (or: .venv/bin/python -m docs.integration_page)"
+    assert integration_page.written(text) == text, refresh
+    for problem in {value for value in vars(problems).values() if isinstance(value, Fault)}:
+        assert f"`{problem.name}`" in text
+
+
+def test_the_guide_says_that_its_recipes_were_not_run_and_where_they_come_from():
+    recipes = integration_page.PAGE.read_text("utf-8").partition("## Recipes")[2]
+    assert "not run against any of them" in recipes
+    for part in recipes.split("\n### ")[1:]:
+        assert "https://" in part.replace("https://encours.example", ""), part[:40]
+
+
+def test_the_python_of_the_guide_is_python():
+    text = integration_page.PAGE.read_text("utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        compile(block, "docs/integration.md", "exec")
