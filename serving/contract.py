@@ -17,6 +17,7 @@ UNITS = {
     "day": "YYYY-MM-DD.",
     "instant": "UTC, ISO 8601.",
 }
+EXAMPLES = {"uuid": "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f", "date": "2025-03-12"}
 SAID = {
     "money": re.compile("currenc", re.IGNORECASE),
     "share": re.compile(r"0 to 1|\b0\b.*\b1\b"),
@@ -37,6 +38,8 @@ def complete(document: dict[str, Any]) -> dict[str, Any]:
         operation["tags"] = [_tag(path)]
         said = [operation.get("description", ""), _who_may(operation["x-roles"])]
         operation["description"] = " ".join(filter(None, said))
+        for parameter in operation.get("parameters", ()):
+            _show_an_example(parameter)
     document["tags"] = [{"name": name} for name in _tags(document)]
     for _, _, field in fields(document):
         _say_the_unit(field)
@@ -71,6 +74,15 @@ def kind_of(field: dict[str, Any]) -> str | None:
         if one.get("format") in {"date", "date-time"}:
             return "day" if one["format"] == "date" else "instant"
     return None
+
+
+def _show_an_example(parameter: dict[str, Any]) -> None:
+    """Take the example of a parameter from its schema, where there is none and it has one."""
+    schema = parameter.get("schema", {})
+    found = [schema.get("default"), *schema.get("enum", ()), EXAMPLES.get(schema.get("format"))]
+    found = [one for one in found if one is not None]
+    if found and not parameter.keys() & {"example", "examples"}:
+        parameter["example"] = found[0]
 
 
 def _say_the_unit(field: dict[str, Any]) -> None:

@@ -123,5 +123,4 @@ ASSESSMENT_ID = {
     "required": True,
     "description": "The `id` of the answer.",
     "schema": {"type": "string", "format": "uuid"},
-    "example": ASSESSMENT_EXAMPLE["id"],
 }

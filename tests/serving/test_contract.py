@@ -106,19 +106,22 @@ def test_operation_ids_are_names_that_generators_take_as_they_are():
     assert all(re.fullmatch("[a-z][a-z0-9_]*", id) for id in ids)
 
 
-def test_a_unit_is_added_where_the_description_says_none():
+def test_units_roles_tags_and_examples_are_added_where_none_is_said():
     money = {"type": "string", "pattern": r"^-?[0-9]+\.[0-9]{2}$", "description": "Unpaid."}
     share = {"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "null"}]}
     told = {"description": "Paid, in units of the ledger's currency.", "pattern": money["pattern"]}
+    asked = [{"schema": {"enum": ["a", "b"]}}, {"schema": {"format": "uuid"}, "example": "mine"}]
+    operation = {"x-roles": ["crm", "risk"], "description": "A.", "parameters": asked}
     document = {
-        "paths": {"/v1/things/{id}": {"get": {"x-roles": ["crm", "risk"], "description": "A."}}},
+        "paths": {"/v1/things/{id}": {"get": operation}},
         "components": {"schemas": {"A": {"properties": {"a": money, "b": share, "c": told}}}},
     }
     complete(document)
     assert money["description"] == "Unpaid. In units of `currency`, two decimals."
     assert share["description"] == "0 to 1."
     assert told["description"] == "Paid, in units of the ledger's currency."
-    assert document["paths"]["/v1/things/{id}"]["get"]["description"] == "A. Roles: crm, risk."
+    assert operation["description"] == "A. Roles: crm, risk."
+    assert [one["example"] for one in asked] == ["a", "mine"]
     assert document["tags"] == [{"name": "things"}]
 
 
