@@ -37,9 +37,12 @@ bench: $(VENV)/dev.done  ## accuracy, speed and memory beside their targets, kep
 	  $(BIN)/python -m benchmarks.$$part || missed=1; done; \
 	$(BIN)/python -m benchmarks.features $(BENCH) && exit $$missed
 
-docs: $(VENV)/dev.done  ## the pages of the features and of the ledger
+docs: $(VENV)/dev.done  ## the pages of the features and of the ledger, and the contract
 	@$(BIN)/python -m docs.dictionary_page
 	@$(BIN)/python -m docs.ledger_page
+	@$(BIN)/python -m docs.openapi_page
+	@$(BIN)/python -m docs.client_code
+	@$(BIN)/python -m docs.integration_page
 
 lock:  ## resolve the locks anew (needs uv)
 	uv pip compile pyproject.toml --group build --generate-hashes --no-header --python-version 3.11 -o requirements.lock

@@ -794,15 +794,16 @@ def _show_an_answer(
     _wait_until_ready(service, url)
     body = json.dumps(_example(workspace, today))
     if made:
-        answer = _ask(url, body, made["crm"].text)
-        console.rule("API keys: shown this once")
+        console.rule("Answer")
+        console.print_json(_ask(url, body, made["crm"].text))
+        console.rule("API keys, shown this once: ask with crm")
         for role, key in made.items():
-            console.print(f"{role:8} {key.text}", soft_wrap=True)
+            said = f"{role:8} {key.text}  {keys.WHAT_ROLES_DO[role]}"
+            console.print(said, soft_wrap=True)
+    else:
+        say("The keys were shown on the first run; this makes another one:")
+        say("  .venv/bin/encours keys create NAME --role crm")
     console.rule("Ask")
-    if not made:
-        say(
-            "The keys were shown on the first run; `encours keys create NAME --role crm` makes one."
-        )
     key_shown = made["crm"].text if made else "$ENCOURS_KEY"
     console.print(
         f"curl -s {url}/v1/assessments -H 'Content-Type: application/json' \\\n"
@@ -810,9 +811,7 @@ def _show_an_answer(
         f"  -d '{body}'",
         soft_wrap=True,
     )
-    if made:
-        console.rule("Answer")
-        console.print_json(answer)
+    say(f"Read and try the API: {url}/docs")
     console.rule("Serving: stop with Ctrl-C")
 
 

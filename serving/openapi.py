@@ -10,6 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from serving.contract import complete
 from serving.fact_words import WORDS
 from serving.limits import LONGEST_BODY_BYTES
 from serving.problems import (
@@ -54,7 +55,7 @@ class Api(FastAPI):
                 description=self.description,
                 routes=self.routes,
             )
-            self.openapi_schema = document | {"components": _components()}
+            self.openapi_schema = complete(document | {"components": _components()})
         return self.openapi_schema
 
 
@@ -64,7 +65,12 @@ def _components() -> dict[str, Any]:
         [(model, "validation") for model in _MODELS],
         ref_template="#/components/schemas/{model}",
     )
-    key = {"type": "http", "scheme": "bearer", "description": "An API key: `encours keys create`."}
+    key = {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "encours_<id>_<secret>",
+        "description": "An API key: `encours keys create`.",
+    }
     return {
         "schemas": schemas["$defs"],
         "examples": {

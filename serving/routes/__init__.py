@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from serving.routes import assessments, description, facts
+from serving.routes import assessments, description, documentation, facts
 
-ROUTERS = (assessments.router, facts.router, description.router)
+ROUTERS = (assessments.router, facts.router, description.router, documentation.router)
 
 __all__ = ["ROUTERS"]

@@ -372,7 +372,7 @@ def test_no_body_makes_the_service_fail(body):
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/docs", "/v1/assessments/", "/v1", "/%00", "//v1/assessments"]
+    "path", ["/nothing", "/docs/", "/redoc", "/v1/assessments/", "/v1", "/%00", "//v1/assessments"]
 )
 def test_an_unknown_path_is_not_found(app, path):
     expect(call(app, "GET", path), problems.NOT_FOUND)
@@ -572,25 +572,59 @@ def test_a_good_request_logs_the_route_and_no_data(app):
         answer = post(app, body)
         call(app, "GET", f"/v1/assessments/{ID}")
     made, found = logs
-    assert made.pop("milliseconds") >= 0
+    total, work = made.pop("milliseconds"), made.pop("work_milliseconds")
+    assert total >= work + made.pop("waiting_milliseconds") - 0.2  # each is rounded
     assert made == {
         "event": "request",
         "log_level": "info",
         "method": "POST",
         "route": "/v1/assessments",
         "status": 201,
+        "key": KEY.key.id,
         "request_id": answer.headers["x-request-id"],
     }
+    assert KEY.text.rpartition("_")[2] not in str(logs)
     assert found["route"] == "/v1/assessments/{assessment_id}"
     assert ID not in str(logs)
 
 
-@pytest.mark.parametrize("path", ["/", "/openapi.json", "/nothing", f"/v1/assessments/{ID}"])
+def test_the_log_tells_the_wait_for_a_thread_from_the_work(stub, monkeypatch):
+    monkeypatch.setattr(api, "THREADS", 1)
+    app = create_app(stub)
+    stub.assess = lambda *_: (time.sleep(0.2), ANSWER)[1]
+
+    async def both() -> None:
+        one = {"content": json.dumps(REQUEST_EXAMPLE), "headers": JSON}
+        await asyncio.gather(*(_call(app, "POST", "/v1/assessments", **one) for _ in "ab"))
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(both())
+    first, second = logs
+    assert first["work_milliseconds"] >= 200
+    assert first["waiting_milliseconds"] < 150 <= second["waiting_milliseconds"]
+
+
+def test_of_a_stranger_the_log_names_no_key(app):
+    with structlog.testing.capture_logs() as logs:
+        call(app, "GET", f"/v1/assessments/{ID}", headers={})
+    assert logs[0]["key"] is None
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/openapi.json", "/docs", "/nothing", f"/v1/assessments/{ID}"]
+)
 def test_every_answer_has_the_secure_headers(app, path):
     one, two = call(app, "GET", path), call(app, "GET", path)
     assert one.headers["x-content-type-options"] == "nosniff"
     assert one.headers["cache-control"] == "no-store"
-    assert one.headers["content-security-policy"] == "default-src 'none'"
+    assert one.headers["referrer-policy"] == "no-referrer"
+    assert one.headers["x-frame-options"] == "DENY"
+    assert one.headers["cross-origin-resource-policy"] == "same-origin"
+    policy = one.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "frame-ancestors 'none'" in policy
+    assert path == "/docs" or "'self'" not in policy
+    assert not any(name.startswith("access-control-") for name in one.headers)  # no CORS
     assert re.fullmatch("[0-9a-f]{32}", one.headers["x-request-id"])
     assert one.headers["x-request-id"] != two.headers["x-request-id"]
 
@@ -625,6 +659,9 @@ def test_the_description_names_every_route_and_every_problem(app, document):
         },
         ("GET", "/"): "200 404 405 500",
         ("GET", "/openapi.json"): "200 404 405 500",
+        ("GET", "/openapi-3.0.json"): "200 404 405 500",
+        ("GET", "/docs"): "200 404 405 500",
+        ("GET", "/docs/{file}"): "200 404 405 500",
     }
     described = {
         (method.upper(), path): " ".join(sorted(operation["responses"]))
