@@ -32,7 +32,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 import typer
 from rich.table import Column, Table
 
-from commands import keys, limits, override, policy
+from commands import alerts, keys, limits, override, policy
 from commands.portfolio import portfolio
 from commands.shared import (
     POLICY,
@@ -85,6 +85,7 @@ features_app = typer.Typer(help="Describe customers and invoices in bulk.", no_a
 app.add_typer(features_app, name="features")
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
+app.add_typer(alerts.app, name="alerts")
 app.command()(portfolio)
 app.command()(limits.limits)
 app.command()(override.override)

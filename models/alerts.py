@@ -125,11 +125,15 @@ class Reference:
 
 
 class Finding(NamedTuple):
-    """A degradation to tell of; `is_again` when one that was told has become worse."""
+    """A degradation to tell of; `is_again` when one that was told has become worse.
+
+    `measure` is how much: notches, times, days, cents, a share or a number, by the code's rule.
+    """
 
     code: Code
     severity: Severity
     is_again: bool
+    measure: float
     fr: str
     en: str
     evidence: dict[str, Any]
@@ -195,7 +199,7 @@ def evaluate(before: Reference | None, now: State, rules: AlertRules, currency: 
 
 def _finding(code: Code, look: _Look, rules: AlertRules, *, is_again: bool) -> Finding:
     severity, words = rules.severity(code), look.words
-    return Finding(code, severity, is_again, words.fr, words.en, look.evidence)
+    return Finding(code, severity, is_again, look.latch.measure, words.fr, words.en, look.evidence)
 
 
 # ------------------------------------------------------------------------------------- reference

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import pytest
+import sqlalchemy as sa
 import structlog
 
 from features.store import connect, sqlite_url, writing
@@ -16,6 +18,22 @@ from tests.features.postgres import postgres
 def server():
     with postgres() as new_url:
         yield new_url
+
+
+@pytest.fixture(autouse=True)
+def _closes_what_was_opened(monkeypatch) -> Iterator[None]:
+    """PostgreSQL's driver complains of connections that nobody closes."""
+    opened = []
+
+    def connect_and_note(url: str) -> sa.Engine:
+        opened.append(connect(url))
+        return opened[-1]
+
+    for module in ("audit",):
+        monkeypatch.setattr(f"serving.{module}.connect", connect_and_note)
+    yield
+    for engine in opened:
+        engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -66,7 +84,11 @@ def test_a_record_of_before_is_filled_once_and_keeps_its_bytes(url):
 
 
 def test_whom_an_entry_is_about_cannot_be_changed(url):
-    Record(url).append("a", "assessment", assessment("a"))
+    record = Record(url)
+    record.append("a", "assessment", assessment("a"))
     for statement in ("UPDATE subjects SET customer_id = 'b'", "DELETE FROM subjects"):
-        with pytest.raises(Exception, match="append-only"), connect(url).begin() as connection:
+        with (
+            pytest.raises(Exception, match="append-only"),
+            writing(Record(url)._engine) as connection,
+        ):
             connection.exec_driver_sql(statement)
