@@ -7,6 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from serving.limits import LONGEST_BODY_BYTES
@@ -27,6 +28,9 @@ from serving.schemas import (
     FieldError,
     Problem,
 )
+from serving.schemas.desk import DESK_EXAMPLES, DESK_MODELS
+
+_MODELS: tuple[type[BaseModel], ...] = (AssessmentRequest, Assessment, Problem, *DESK_MODELS)
 
 
 class Api(FastAPI):
@@ -48,13 +52,13 @@ class Api(FastAPI):
 def _components() -> dict[str, Any]:
     """Describe bodies; the example stands here because FastAPI drops nulls from a route's."""
     _, schemas = models_json_schema(
-        [(model, "validation") for model in (AssessmentRequest, Assessment, Problem)],
+        [(model, "validation") for model in _MODELS],
         ref_template="#/components/schemas/{model}",
     )
     key = {"type": "http", "scheme": "bearer", "description": "An API key: `encours keys create`."}
     return {
         "schemas": schemas["$defs"],
-        "examples": {"assessment": {"value": ASSESSMENT_EXAMPLE}},
+        "examples": {"assessment": {"value": ASSESSMENT_EXAMPLE}, **DESK_EXAMPLES},
         "securitySchemes": {"key": key},
     }
 
@@ -88,6 +92,22 @@ def _example(fault: Fault) -> dict[str, Any]:
         ORDER_NEEDED: (FieldError(pointer="/order", detail="is required"),),
     }
     return problem("0123456789abcdef0123456789abcdef", Refusal(fault, None, errors.get(fault, ())))
+
+
+def told(model: type[Any], example: str) -> dict[str, Any]:
+    """Describe an answer by its model and one of the document's examples."""
+    named = {"example": {"$ref": f"#/components/examples/{example}"}}
+    return _content("application/json", model, named)
+
+
+def taken(model: type[Any], **examples: Any) -> dict[str, Any]:
+    """Describe a body that a route takes."""
+    shown = {name: {"value": value} for name, value in examples.items()}
+    return {
+        "required": True,
+        "description": f"At most {LONGEST_BODY_BYTES // 1024} KiB of UTF-8.",
+        "content": _content("application/json", model, shown),
+    }
 
 
 def header(description: str, kind: str) -> dict[str, Any]:

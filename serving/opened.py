@@ -21,6 +21,7 @@ from serving.alerts import Alerts
 from serving.assess import Assesses, Assessor, NotReady, nothing_unrecorded
 from serving.audit import Record
 from serving.covers import provider_of, rules_from_environment
+from serving.overrides import Overrides
 from serving.references import References
 from serving.situation import Insurer
 from serving.watch import Watch
@@ -52,6 +53,11 @@ class Opened:
     def alerts(self) -> Alerts:
         """The alerts of the record."""
         return Alerts(self.record)
+
+    @cached_property
+    def overrides(self) -> Overrides:
+        """The decisions of people on the record."""
+        return Overrides(self.record)
 
 
 class Desk(Protocol):

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from serving.routes import assessments, description
+from serving.routes import (
+    alerts,
+    assessments,
+    customers,
+    description,
+    in_charge,
+    overrides,
+    parts,
+)
 
-ROUTERS = (assessments.router, description.router)
+ROUTERS = (
+    assessments.router,
+    parts.router,
+    overrides.router,
+    customers.router,
+    alerts.router,
+    in_charge.router,
+    description.router,
+)
 
 __all__ = ["ROUTERS"]

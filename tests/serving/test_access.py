@@ -146,7 +146,9 @@ def every_operation() -> list[tuple[str, str, list[str]]]:
 
 @pytest.mark.parametrize(("method", "path", "roles"), every_operation())
 def test_each_role_reaches_its_routes_and_no_other(app, keys, method, path, roles):
-    path = path.format_map({"assessment_id": ID, "customer_id": "C-17", "job_id": ID})
+    path = path.format_map(
+        {"assessment_id": ID, "customer_id": "C-17", "job_id": ID, "alert_id": ID}
+    )
     body = {"content": b"{}"} if method in {"POST", "PUT"} else {}
     if roles:
         without = call(app, method, path, headers={"Content-Type": "application/json"}, **body)
