@@ -54,9 +54,8 @@ class OverrideRequest(Given):
         ),
     ] = None
     until: Annotated[
-        str | None,
-        Field(pattern=r"^\d{4}-\d{2}-\d{2}$", description="Last day in force."),
-        AfterValidator(_is_a_date),
+        Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$"), AfterValidator(_is_a_date)] | None,
+        Field(description="Last day in force."),
     ] = None
 
     def wanted(self, assessment_id: str, by: str) -> Wanted:
