@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from threading import Lock
@@ -137,8 +137,9 @@ class Alerts:
 
     def page(self, after: int, limit: int, keep: Callable[[Alert], bool]) -> Page:
         """Return the next alerts raised after a place that are to be kept."""
-        alerts = self.all()
-        reached = max(after, self._seen)
+        self._catch_up()
+        with self._reading:  # together: what another thread learns in between is not passed over
+            alerts, reached = list(self._by_id.values()), max(after, self._seen)
         found = [one for one in alerts if one.sequence > after and keep(one)]
         if len(found) <= limit:
             return Page(found, reached, is_last=True)
@@ -171,17 +172,20 @@ class Alerts:
         entry = self._append((customer_id, finding.code), said)
         return None if entry is None else self._by_id[entry.id]
 
-    def end(self, customer_id: str, code: str, at: datetime) -> None:
-        """Say that the condition of the alert that stands, if one does, is over."""
+    def end(self, customer_id: str, codes: Collection[str], at: datetime) -> None:
+        """Say that the conditions of those alerts that stand, if any do, are over."""
 
         def said(last: Alert | None, _id: str) -> dict[str, Any] | None:
             if last is None or not last.is_standing:
                 return None
-            told = {"id": last.id, "customer_id": customer_id, "code": code, "at": _instant(at)}
-            return {"event": "over", "alert": told}
+            told = {"id": last.id, "customer_id": customer_id, "code": last.chain[1]}
+            return {"event": "over", "alert": {**told, "at": _instant(at)}}
 
-        if (customer_id, code) in self._latest:
-            self._append((customer_id, code), said)
+        self._catch_up()
+        with self._reading:
+            chains = [(customer_id, code) for code in codes if (customer_id, code) in self._latest]
+        for chain in chains:
+            self._append(chain, said)
 
     def acknowledge(self, alert_id: str, actor: dict[str, str], note: str, at: datetime) -> Alert:
         """Record that a person has seen an alert; the same person and note again change nothing.

@@ -96,8 +96,7 @@ class Watch:
     def _put(self, found: Evaluated, state: State, assessment_id: str | None) -> list[Alert]:
         source = Source(state.at, self._currency, self._rules.sha256, assessment_id)
         told = [self._alerts.tell(state.customer_id, one, source) for one in found.findings]
-        for code in found.over:
-            self._alerts.end(state.customer_id, code, state.at)
+        self._alerts.end(state.customer_id, found.over, state.at)
         return [one for one in told if one is not None]
 
 

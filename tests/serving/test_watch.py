@@ -118,6 +118,14 @@ def test_one_that_is_over_can_be_raised_again(url):
     assert codes(url) == [("grade_worsened", "over"), ("grade_worsened", "open")]
 
 
+def test_what_another_process_raised_is_over_when_this_one_finds_it_so(url):
+    here, there = watch_of(url), watch_of(url)
+    here.see(WELL, "a")
+    there.see(WORSE, "b")
+    here.see(replace(WELL, at=NOW + timedelta(days=2)), "c")
+    assert codes(url) == [("grade_worsened", "over")]
+
+
 def test_evaluations_at_the_same_time_raise_one_alert(url):
     watch_of(url).see(WELL, "a")
     watches = [watch_of(url) for _ in range(4)]
@@ -181,8 +189,9 @@ def test_who_polls_with_the_place_reached_sees_each_alert_once(url):
 def test_who_polls_while_others_write_misses_none(url):
     customers = [f"C-{i}" for i in range(40)]
     watch_of(url).see_all([replace(WELL, customer_id=c) for c in customers])
-    writers = [watch_of(url) for _ in range(4)]
     alerts, seen, reached = Alerts(Record(url)), [], 0
+    near = Watch(alerts, References(url), "EUR")  # in the same process, and in others
+    writers = [near, near, watch_of(url), watch_of(url)]
 
     def write(i: int) -> None:
         writers[i % 4].see(replace(WORSE, customer_id=customers[i]), str(i))
