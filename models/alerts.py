@@ -1,7 +1,7 @@
 """What tells that a customer degrades: from the state of before to that of now.
 
-Worked example: the best grade of the last 180 days was B, the customer is now E: three notches, and
-two are told. The alert stays open while he is worse than B; at G, two notches further, it is told
+Worked example: the best grade of the last 180 days was B, the customer is now E: three notches, as
+many as are told. The alert stays open while he is worse than B; at G, two notches further, it is told
 again; back at B it is over, and B is compared with again. At D it would neither be over nor told.
 
 Each rule is a latch with two bounds: raised at one, over at another, less strict one; in between

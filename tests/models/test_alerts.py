@@ -54,7 +54,7 @@ DEGRADED: dict[str, dict[str, Any]] = {
     "grade_worsened": graded("E"),
     "probability_multiplied": {"grade": "C", "default_probability": 0.20},
     "overdue": OVERDUE,
-    "limit_exceeded": {"exposure_cents": 4_000_000},
+    "limit_exceeded": {"exposure_cents": 5_000_000},
     "insurer_deadline": {"deadlines": (due("F1", 10),)},
     "data_depth_lost": {"data_depth": "E"},
 }
@@ -131,8 +131,8 @@ def test_between_its_two_bounds_nothing_flaps(code, between):
     [
         ("grade_worsened", graded("G")),
         ("probability_multiplied", {"grade": "C", "default_probability": 0.45}),
-        ("overdue", {"overdue_cents": 500_000, "longest_overdue_days": 76}),
-        ("limit_exceeded", {"exposure_cents": 5_000_000}),
+        ("overdue", {"overdue_cents": 500_000, "longest_overdue_days": 136}),
+        ("limit_exceeded", {"exposure_cents": 7_500_000}),
         ("data_depth_lost", {"data_depth": "F"}),
         ("cover_reduced", {"covered_cents": 100_000}),
         ("insurer_deadline", {"deadlines": (due("F1", 9), due("F2", 14))}),
@@ -304,7 +304,7 @@ def test_the_sentences_say_values_with_their_units(code, fr, en):
     ("old", "new", "said"),
     [
         ("clears_days: 15", "clears_days: 45", "overdue.clears_days: must be below 45 days"),
-        ("clears_below: 1, again_after_notches", "clears_below: 2, again_after_notches", "below 2"),
+        ("clears_below: 1, again_after_notches", "clears_below: 3, again_after_notches", "below 3"),
         ("at_least_times: 3", "at_least_times: 1.2", "clears_below_times: must be below 1.2"),
         ("severity: notice", "severity: loud", "data_depth_lost.severity"),
         ("within_days: 15", "within_days: 15, maybe: 1", "insurer_deadline.maybe"),
