@@ -1,8 +1,9 @@
 """What tells that a customer degrades: from the state of before to that of now.
 
 Worked example: the best grade of the last 180 days was B, the customer is now E: three notches, as
-many as are told. The alert stays open while he is worse than B; at G, two notches further, it is told
-again; back at B it is over, and B is compared with again. At D it would neither be over nor told.
+many as are told. The alert stays open while he is worse than B; at G, two notches further, it is
+told again; back at B it is over, and B is compared with again. At D it would neither be over nor
+told.
 
 Each rule is a latch with two bounds: raised at one, over at another, less strict one; in between
 nothing is said, whatever moves. What is not known now (a curve that abstains, an insurer who cannot
@@ -177,6 +178,8 @@ def evaluate(before: Reference | None, now: State, rules: AlertRules, currency: 
     """
     compared = _first(now) if before is None else before
     latches = dict(compared.latches)
+    if compared.covered_cents is None and now.cover == "refused":  # nobody knows since when
+        latches["cover_refused"] = Latch(1.0, 0)
     findings: list[Finding] = []
     over: list[Code] = []
     for code in CODES:
