@@ -33,7 +33,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 import typer
 from rich.table import Column, Table
 
-from commands import audit, keys, limits, override, policy
+from commands import alerts, audit, keys, limits, override, policy
 from commands.portfolio import portfolio
 from commands.shared import (
     POLICY,
@@ -87,6 +87,7 @@ app.add_typer(features_app, name="features")
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
+app.add_typer(alerts.app, name="alerts")
 app.command()(portfolio)
 app.command()(limits.limits)
 app.command()(override.override)

@@ -35,6 +35,7 @@ from serving.audit import Entry, Kept, Once, Record
 from serving.overrides import Overrides
 from serving.situation import Group, Insurer, describe, is_in_default
 from serving.speaking import Speaking, consult
+from serving.watch import Watch, state_of
 
 SCHEMA_VERSION = 1
 HABIT = 20  # invoices that tell a customer's usual order
@@ -132,6 +133,8 @@ class Assessor:
         Gives the present instant, UTC.
     insurer : Insurer, optional
         By default the one whose policy comes with encours, its covers those of the ledger.
+    watch : Watch, optional
+        Told of each assessment once it is recorded.
     """
 
     def __init__(
@@ -141,7 +144,9 @@ class Assessor:
         workspace: Workspace,
         clock: Callable[[], datetime],
         insurer: Insurer | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch
         self._store, self._record, self._workspace = store, record, workspace
         self._clock, self._insurer = clock, insurer or Insurer(rules_of_insurer())
         self._overrides = Overrides(record)
@@ -276,6 +281,10 @@ class Assessor:
         }
         body = to_bytes({"schema": SCHEMA_VERSION, "answer": answer, "evidence": evidence})
         entry = self._record.append(answer["id"], "assessment", body, asking.once, asking.deadline)
+        if self._watch is not None:
+            model = speaking.champions.default
+            state = state_of(customer_id, now, model, seen, views, in_default=in_default)
+            self._watch.see(state, entry.id)
         return with_its_place(entry)
 
     @nothing_unrecorded()

@@ -31,16 +31,18 @@ from serving.schemas import (
     FieldError,
     Problem,
 )
+from serving.schemas.desk import DESK_EXAMPLES, DESK_MODELS
 from serving.schemas.facts import FACTS_ANSWER_EXAMPLE, ROWS, Facts, FactsAnswer
 
-_MODELS: list[type[BaseModel]] = [
+_MODELS: tuple[type[BaseModel], ...] = (
     AssessmentRequest,
     Assessment,
     Problem,
     *ROWS.values(),
     Facts,
     FactsAnswer,
-]
+    *DESK_MODELS,
+)
 
 
 class Api(FastAPI):
@@ -76,6 +78,7 @@ def _components() -> dict[str, Any]:
         "examples": {
             "assessment": {"value": ASSESSMENT_EXAMPLE},
             "pushed": {"value": FACTS_ANSWER_EXAMPLE},
+            **DESK_EXAMPLES,
         },
         "securitySchemes": {"key": key},
     }
@@ -117,6 +120,22 @@ def _example(fault: Fault) -> dict[str, Any]:
         ),
     }
     return problem("0123456789abcdef0123456789abcdef", Refusal(fault, None, errors.get(fault, ())))
+
+
+def told(model: type[Any], example: str) -> dict[str, Any]:
+    """Describe an answer by its model and one of the document's examples."""
+    named = {"example": {"$ref": f"#/components/examples/{example}"}}
+    return _content("application/json", model, named)
+
+
+def taken(model: type[Any], **examples: Any) -> dict[str, Any]:
+    """Describe a body that a route takes."""
+    shown = {name: {"value": value} for name, value in examples.items()}
+    return {
+        "required": True,
+        "description": f"At most {LONGEST_BODY_BYTES // 1024} KiB of UTF-8.",
+        "content": _content("application/json", model, shown),
+    }
 
 
 def header(description: str, kind: str) -> dict[str, Any]:

@@ -55,6 +55,27 @@ UNKNOWN_CUSTOMER = Fault(
 UNKNOWN_ASSESSMENT = Fault(
     "unknown-assessment", 404, "Unknown assessment", "Check the id against the answer's."
 )
+UNKNOWN_ALERT = Fault(
+    "unknown-alert", 404, "Unknown alert", "Check the id against that of GET /v1/alerts."
+)
+ALERT_CLOSED = Fault(
+    "alert-closed",
+    409,
+    "The alert is acknowledged already, over, or replaced by a worse one",
+    "Read it again: GET /v1/alerts?status=all.",
+)
+OVERRIDE_REFUSED = Fault(
+    "override-refused",
+    409,
+    "The decision is not taken",
+    "See docs/overrides.md: what exceeds a mandate is for a person with a larger one.",
+)
+NOT_A_PERSON = Fault(
+    "not-a-person",
+    403,
+    "The key's client has no role that may decide",
+    "Name the key's client in people.yaml, with a role of the policy's override section.",
+)
 WRONG_METHOD = Fault(
     "method-not-allowed", 405, "Method not allowed", "Use a method of the Allow header."
 )

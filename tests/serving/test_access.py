@@ -147,7 +147,13 @@ def every_operation() -> list[tuple[str, str, list[str]]]:
 @pytest.mark.parametrize(("method", "path", "roles"), every_operation())
 def test_each_role_reaches_its_routes_and_no_other(app, keys, method, path, roles):
     path = path.format_map(
-        {"assessment_id": ID, "customer_id": "C-17", "job_id": ID, "file": "page.js"}
+        {
+            "assessment_id": ID,
+            "customer_id": "C-17",
+            "job_id": ID,
+            "alert_id": ID,
+            "file": "page.js",
+        }
     )
     body = {"content": b"{}"} if method in {"POST", "PUT"} else {}
     if roles:

@@ -38,7 +38,10 @@ from serving.schemas import (
     AssessmentRequest,
     Problem,
 )
+from serving.schemas.alert import AcknowledgementRequest
+from serving.schemas.desk import OF_DESK
 from serving.schemas.facts import NAMES
+from serving.schemas.override import OverrideRequest
 
 ID = "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f"
 ANSWER = f'{{ "id":"{ID}",\t"name": "Méré",  "p": 0.10 }}\n'.encode()  # no serializer writes so
@@ -649,6 +652,11 @@ def test_the_description_is_openapi_3_1_with_nothing_missing(document):
     )
 
 
+_READ_ONE = "200 401 403 404 405 429 500 503 504"
+_READ_MANY = "200 401 403 404 405 422 429 500 503 504"
+_WRITTEN = "200 400 401 403 404 405 408 409 413 415 422 429 500 503 504"
+
+
 def test_the_description_names_every_route_and_every_problem(app, document):
     routes = {
         ("POST", "/v1/assessments"): "201 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
@@ -657,6 +665,17 @@ def test_the_description_names_every_route_and_every_problem(app, document):
             ("POST", f"/v1/{path}"): "200 400 401 403 404 405 408 409 413 415 422 429 500 503 504"
             for path in ("facts", *PATHS.values())
         },
+        ("GET", "/v1/assessments/{assessment_id}/explanation"): _READ_ONE,
+        ("GET", "/v1/assessments/{assessment_id}/options"): _READ_ONE,
+        ("POST", "/v1/assessments/{assessment_id}/override"): _WRITTEN.replace("200", "201"),
+        ("GET", "/v1/overrides"): _READ_MANY,
+        ("GET", "/v1/customers/{customer_id}"): _READ_ONE,
+        ("GET", "/v1/customers/{customer_id}/assessments"): "200 401 403 404 405 422 429 500 503 "
+        "504",
+        ("GET", "/v1/alerts"): _READ_MANY,
+        ("POST", "/v1/alerts/{alert_id}/acknowledge"): _WRITTEN,
+        ("GET", "/v1/models"): _READ_ONE,
+        ("GET", "/v1/policy"): _READ_ONE,
         ("GET", "/"): "200 404 405 500",
         ("GET", "/openapi.json"): "200 404 405 500",
         ("GET", "/openapi-3.0.json"): "200 404 405 500",
@@ -675,9 +694,17 @@ def test_the_description_names_every_route_and_every_problem(app, document):
 
 def test_the_examples_of_the_description_hold(document):
     Assessment.model_validate(document["components"]["examples"]["assessment"]["value"])
-    asked = document["paths"]["/v1/assessments"]["post"]["requestBody"]["content"]
-    for example in asked["application/json"]["examples"].values():
-        AssessmentRequest.model_validate(example["value"])
+    for path, model in (
+        ("/v1/assessments", AssessmentRequest),
+        ("/v1/assessments/{assessment_id}/override", OverrideRequest),
+        ("/v1/alerts/{alert_id}/acknowledge", AcknowledgementRequest),
+    ):
+        asked = document["paths"][path]["post"]["requestBody"]["content"]
+        for example in asked["application/json"]["examples"].values():
+            model.model_validate(example["value"])
+    for name, (model, value) in OF_DESK.items():
+        assert document["components"]["examples"][name]["value"] == value
+        model.model_validate(value)
     problems = [
         example["value"]
         for methods in document["paths"].values()
@@ -717,4 +744,5 @@ def test_integrators_are_not_told_to_refuse_new_fields(document):
         name for name, schema in schemas.items() if schema.get("additionalProperties") is False
     }
     pushed = {"Facts", *NAMES.values()}
-    assert closed == {"AssessmentRequest", "CustomerGiven", "OrderGiven", *pushed}
+    requests = {"AcknowledgementRequest", "AssessmentRequest", "OverrideRequest"}
+    assert closed == {*requests, "CustomerGiven", "OrderGiven", *pushed}
