@@ -72,7 +72,7 @@ def test_the_list_has_every_key_whole_and_no_secret(run, keys, monkeypatch):
     made = run("keys", "create", "Salesforce", "--role", "crm", "--expires", tomorrow()).out
     other = run("keys", "create", "a client with a long name " * 3, "--role", "auditor").out
     run("keys", "revoke", id_of(other))
-    monkeypatch.setattr(encours.console, "_width", 80)
+    monkeypatch.setattr(encours.console, "_width", 76)
     listed = run("keys", "list").out
     for text in (made, other):
         assert id_of(text) in listed
