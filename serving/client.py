@@ -86,6 +86,62 @@ class Abstention(TypedDict):
     reason: str
 
 
+class Acknowledged(TypedDict):
+    """Who has seen an alert, when, and what was found or done."""
+
+    by: str | None
+    role: str
+    at: str
+    note: str | None
+
+
+class AcknowledgementRequest(TypedDict):
+    """That a person has seen an alert."""
+
+    note: NotRequired[str]
+
+
+class AlertPage(TypedDict):
+    """Alerts in the order in which they were raised."""
+
+    alerts: list[AlertTold]
+    cursor: str
+    is_last: bool
+
+
+class AlertTold(TypedDict):
+    """A customer has degraded."""
+
+    id: str
+    customer_id: str
+    code: Literal[
+        "insolvency_opened",
+        "in_default",
+        "cover_withdrawn",
+        "cover_refused",
+        "cover_reduced",
+        "grade_worsened",
+        "probability_multiplied",
+        "overdue",
+        "limit_exceeded",
+        "insurer_deadline",
+        "data_depth_lost",
+    ]
+    severity: Literal["critical", "warning", "notice"]
+    at: str
+    assessment_id: str | None
+    currency: str
+    fr: str
+    en: str
+    evidence: dict[str, Any]
+    measure: float
+    replaces: str | None
+    rules: str
+    status: Literal["open", "acknowledged", "over", "replaced"]
+    acknowledged: Acknowledged | None
+    ended_at: str | None
+
+
 class Assessment(TypedDict):
     """A recorded assessment; the same bytes each time it is read."""
 
@@ -144,6 +200,15 @@ class CoverFact(TypedDict):
     recorded_at: NotRequired[str | None]
 
 
+class CoverNow(TypedDict):
+    """The insurer's decision in force."""
+
+    covered: str
+    insured_rate: float
+    valid_to: str | None
+    stale: bool
+
+
 class Customer(TypedDict):
     """The customer, as the ledger knows it."""
 
@@ -173,6 +238,25 @@ class CustomerGiven(TypedDict):
     id: str
 
 
+class CustomerNow(TypedDict):
+    """A customer: exposure and cover now, score as last assessed."""
+
+    id: str
+    name: str | None
+    country: str | None
+    is_natural_person: bool
+    as_of: str
+    known_at: str
+    currency: str
+    exposure: Exposure
+    longest_overdue_days: int
+    limit: str | None
+    cover: CoverNow
+    last_assessment: Scored | None
+    override: Override | None
+    alerts: list[AlertTold]
+
+
 class Deadline(TypedDict):
     """What the insurer's policy asks for about an overdue invoice, and until when."""
 
@@ -184,6 +268,27 @@ class Deadline(TypedDict):
     is_disputed: bool
     fr: str
     en: str
+
+
+class Decided(TypedDict):
+    """What was decided."""
+
+    action: Literal[
+        "open",
+        "reduced_limit",
+        "shorter_terms",
+        "deposit",
+        "retention_of_title",
+        "bank_guarantee",
+        "letter_of_credit",
+        "insured_sale",
+        "factoring",
+        "cash",
+        "refuse",
+    ]
+    deposit_rate: float | None
+    terms_days: int | None
+    limit: str
 
 
 DefaultCurve = TypedDict("DefaultCurve", {"30": float, "90": float, "180": float, "365": float})
@@ -227,6 +332,23 @@ class Explanation(TypedDict):
     other: float
     log_odds: float
     probability: float
+
+
+class ExplanationTold(TypedDict):
+    """What explains an assessment: the same values as in it."""
+
+    id: str
+    currency: str
+    customer: Customer
+    late: LateCurve | None
+    late_bands: LateBands | None
+    paid_on: PaidOn | None
+    default: DefaultCurve | None
+    default_interval: DefaultInterval | None
+    abstentions: dict[str, Abstention]
+    explanation: Explanation | None
+    versions: Versions
+    record: RecordPlace
 
 
 class Exposure(TypedDict):
@@ -357,6 +479,27 @@ class Line(TypedDict):
     unit: Literal["cents", "rate", "days"]
 
 
+class ModelTold(TypedDict):
+    """A model in charge, or scored in its shadow."""
+
+    question: Literal["late", "default"]
+    place: Literal["champion", "shadow"]
+    hash: str
+    trained_on: str | None
+    trained_from: str | None
+    cutoff: str | None
+    measured_until: str | None
+    metrics: list[dict[str, Any]]
+    refused: str | None
+
+
+class ModelsTold(TypedDict):
+    """Which models speak, and which are scored beside them."""
+
+    models: list[ModelTold]
+    abstentions: dict[str, Abstention]
+
+
 class Option(TypedDict):
     """One answer to the order and its worth: acceptance × (margin − loss − funding − cost)."""
 
@@ -389,6 +532,22 @@ class Option(TypedDict):
     admissible: bool
     obstacle: Rule | None
     chosen: bool
+
+
+class OptionsTold(TypedDict):
+    """What was weighed in an assessment: the same values as in it."""
+
+    id: str
+    currency: str
+    order: OrderSeen
+    recommendation: Recommendation
+    derivation: list[Line]
+    limit_derivation: list[Line]
+    options: list[Option]
+    rules: list[Rule]
+    override: Override | None
+    versions: Versions
+    record: RecordPlace
 
 
 class OrderFact(TypedDict):
@@ -452,12 +611,91 @@ class Override(TypedDict):
     expires_on: str
 
 
+class OverrideMade(TypedDict):
+    """A decision as recorded; amounts that end in ``_cents`` are whole cents."""
+
+    id: str
+    assessment: dict[str, Any]
+    customer_id: str
+    order: dict[str, int]
+    owed_cents: int
+    decided: Decided | None
+    proposed: Proposed
+    direction: Literal["softer", "harder"] | None
+    facts: list[str]
+    by: str
+    role: str
+    authenticated: bool
+    key: NotRequired[str | None]
+    reason: str
+    expires_on: str
+    decided_at: str
+    replaces: str | None
+    policy: str
+
+
+class OverridePage(TypedDict):
+    """Decisions in the order of the record."""
+
+    overrides: list[OverrideTold]
+    cursor: str
+    is_last: bool
+
+
+class OverrideRequest(TypedDict):
+    """What a person decides about an assessed order, instead of the policy."""
+
+    action: (
+        Literal[
+            "open",
+            "reduced_limit",
+            "shorter_terms",
+            "deposit",
+            "retention_of_title",
+            "bank_guarantee",
+            "letter_of_credit",
+            "insured_sale",
+            "factoring",
+            "cash",
+            "refuse",
+        ]
+        | Literal["withdraw"]
+    )
+    reason: str
+    deposit_rate: NotRequired[float | None]
+    terms_days: NotRequired[int | None]
+    limit: NotRequired[str | None]
+    until: NotRequired[str | None]
+
+
+class OverrideTold(TypedDict):
+    """A decision and its place on the record."""
+
+    override: OverrideMade
+    record: RecordPlace
+
+
 class PaidOn(TypedDict):
     """Payment date: paid by p50 as likely as not; p10 to p90 hold four in five; null beyond."""
 
     p10: str | None
     p50: str | None
     p90: str | None
+
+
+class PolicyTold(TypedDict):
+    """The policy in force."""
+
+    hash: str
+    version: str
+    policy: dict[str, Any]
+
+
+class Proposed(TypedDict):
+    """What the policy would have done."""
+
+    action: str | None
+    deposit_rate: float | None
 
 
 class Reason(TypedDict):
@@ -532,6 +770,26 @@ class Rule(TypedDict):
     id: str
     fr: str
     en: str
+
+
+class ScoreHistory(TypedDict):
+    """Scores of a customer's assessments, newest first."""
+
+    assessments: list[Scored]
+    before: str | None
+
+
+class Scored(TypedDict):
+    """The scores of an assessment."""
+
+    id: str
+    known_at: str
+    grade: str | None
+    score: int | None
+    default_365: float | None
+    late_30: float | None
+    action: str
+    versions: Versions
 
 
 class SettlementFact(TypedDict):
@@ -618,6 +876,109 @@ class _Operations:
         """Read an assessment again."""
         return cast(
             Assessment, self._call("GET", f"/v1/assessments/{quote(assessment_id, safe='')}").json()
+        )
+
+    def explain(self, assessment_id: str) -> ExplanationTold:
+        """Read why: probabilities and the reasons that add up to them."""
+        return cast(
+            ExplanationTold,
+            self._call(
+                "GET", f"/v1/assessments/{quote(assessment_id, safe='')}/explanation"
+            ).json(),
+        )
+
+    def options(self, assessment_id: str) -> OptionsTold:
+        """Read what was weighed: options with their expected profit, limit, rules."""
+        return cast(
+            OptionsTold,
+            self._call("GET", f"/v1/assessments/{quote(assessment_id, safe='')}/options").json(),
+        )
+
+    def override(
+        self, assessment_id: str, request: OverrideRequest, *, idempotency_key: str | None = None
+    ) -> OverrideTold:
+        """Decide otherwise than the policy about an assessed order."""
+        return cast(
+            OverrideTold,
+            self._call(
+                "POST",
+                f"/v1/assessments/{quote(assessment_id, safe='')}/override",
+                body=request,
+                idempotency_key=idempotency_key or _new_key(),
+            ).json(),
+        )
+
+    def overrides(
+        self, *, customer: str | None = None, limit: int | None = None, cursor: str | None = None
+    ) -> OverridePage:
+        """Read what people decided otherwise than the policy."""
+        return cast(
+            OverridePage,
+            self._call(
+                "GET",
+                "/v1/overrides",
+                query={"customer": customer, "limit": limit, "cursor": cursor},
+            ).json(),
+        )
+
+    def customer(self, customer_id: str) -> CustomerNow:
+        """Read how a customer stands."""
+        return cast(
+            CustomerNow, self._call("GET", f"/v1/customers/{quote(customer_id, safe='')}").json()
+        )
+
+    def history(
+        self, customer_id: str, *, limit: int | None = None, before: str | None = None
+    ) -> ScoreHistory:
+        """Read the history of a customer's scores."""
+        return cast(
+            ScoreHistory,
+            self._call(
+                "GET",
+                f"/v1/customers/{quote(customer_id, safe='')}/assessments",
+                query={"limit": limit, "before": before},
+            ).json(),
+        )
+
+    def alerts(
+        self,
+        *,
+        status: Literal["open", "acknowledged", "all"] | None = None,
+        since: str | None = None,
+        customer: str | None = None,
+        severity: Literal["critical", "warning", "notice"] | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> AlertPage:
+        """Poll for alerts on customers who degrade."""
+        return cast(
+            AlertPage,
+            self._call(
+                "GET",
+                "/v1/alerts",
+                query={
+                    "status": status,
+                    "since": since,
+                    "customer": customer,
+                    "severity": severity,
+                    "limit": limit,
+                    "cursor": cursor,
+                },
+            ).json(),
+        )
+
+    def acknowledge(
+        self, alert_id: str, request: AcknowledgementRequest, *, idempotency_key: str | None = None
+    ) -> AlertTold:
+        """Say that an alert was seen."""
+        return cast(
+            AlertTold,
+            self._call(
+                "POST",
+                f"/v1/alerts/{quote(alert_id, safe='')}/acknowledge",
+                body=request,
+                idempotency_key=idempotency_key or _new_key(),
+            ).json(),
         )
 
     def push_facts(self, request: Facts, *, idempotency_key: str | None = None) -> FactsAnswer:
@@ -749,6 +1110,14 @@ class _Operations:
                 idempotency_key=idempotency_key or _new_key(),
             ).json(),
         )
+
+    def models(self) -> ModelsTold:
+        """Read which models speak, and which are scored in their shadow."""
+        return cast(ModelsTold, self._call("GET", "/v1/models").json())
+
+    def policy(self) -> PolicyTold:
+        """Read the policy in force."""
+        return cast(PolicyTold, self._call("GET", "/v1/policy").json())
 
     def index(self) -> dict[str, str]:
         """Name the routes."""
