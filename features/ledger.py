@@ -206,7 +206,7 @@ TABLES: dict[str, Table] = {
             "insured_rate": pa.Column(
                 "float64",
                 pa.Check.in_range(0, 1, error="rate_outside_0_1"),
-                description="insured share",
+                description="insured share, 0 to 1",
             ),
             **_RECORDED,
         },

@@ -27,7 +27,7 @@ from serving.problems import (
     Refusal,
 )
 from serving.schemas import FieldError
-from serving.schemas.facts import FACTS_EXAMPLE, ROWS, FactGiven, Facts
+from serving.schemas.facts import FACTS_EXAMPLE, ROW_EXAMPLES, ROWS, FactGiven, Facts
 
 PATHS = {
     "customers": "customers",
@@ -123,7 +123,9 @@ for _table, _path in PATHS.items():
         openapi_extra=needs(
             *_roles,
             most_bytes=LONGEST_BODY_BYTES,
-            requestBody=request_body(ROWS[_table], LONGEST_BODY_BYTES, {}),
+            requestBody=request_body(
+                ROWS[_table], LONGEST_BODY_BYTES, {_table: {"value": ROW_EXAMPLES[_table]}}
+            ),
             parameters=[HEADER],
         ),
     )(_push_one(_table))

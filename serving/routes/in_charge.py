@@ -19,6 +19,7 @@ router = APIRouter(route_class=Guarded)
     "/v1/models",
     operation_id="models",
     summary="Read which models speak, and which are scored in their shadow",
+    description="Each by the hash that answers name, with what it was trained on and its measures.",
     responses={
         200: {"description": "From their cards.", "content": told(ModelsTold, "models")},
         **problem_responses(SLOW_ANSWER, *WITH_A_KEY),
@@ -38,6 +39,7 @@ async def _models(request: Request) -> Response:
     "/v1/policy",
     operation_id="policy",
     summary="Read the policy in force",
+    description="The file that every answer since its promotion was decided with.",
     responses={
         200: {"description": "Its file, as JSON.", "content": told(PolicyTold, "policy")},
         **problem_responses(SLOW_ANSWER, *WITH_A_KEY),

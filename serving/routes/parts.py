@@ -22,6 +22,7 @@ FAULTS = problem_responses(UNKNOWN_ASSESSMENT, SLOW_ANSWER, *WITH_A_KEY)
     "/v1/assessments/{assessment_id}/explanation",
     operation_id="explain",
     summary="Read why: probabilities and the reasons that add up to them",
+    description="The part of the recorded answer that explains it, with the same values.",
     responses={
         200: {"description": "As recorded.", "content": told(ExplanationTold, "explanation")},
         **FAULTS,
@@ -37,6 +38,8 @@ async def _explanation(request: Request) -> Response:
     "/v1/assessments/{assessment_id}/options",
     operation_id="options",
     summary="Read what was weighed: options with their expected profit, limit, rules",
+    description="The part of the recorded answer that the decision was taken on, with the same "
+    "values.",
     responses={
         200: {"description": "As recorded.", "content": told(OptionsTold, "options")},
         **FAULTS,

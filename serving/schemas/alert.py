@@ -40,7 +40,7 @@ class Acknowledged(Told):
     by: Annotated[
         str | None, Field(description="Client of the API key; null for a crm key to read.")
     ]
-    role: str
+    role: Annotated[str, Field(description="Of the API key.")]
     at: Instant
     note: Annotated[str | None, Field(description="Null for a crm key to read.")]
 
@@ -48,10 +48,12 @@ class Acknowledged(Told):
 class AlertTold(Told):
     """A customer has degraded."""
 
-    id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
-    customer_id: str
-    code: Code
-    severity: Severity
+    id: Annotated[str, Field(description="Of the alert.", json_schema_extra={"format": "uuid"})]
+    customer_id: Annotated[str, Field(description="The seller's number for the customer.")]
+    code: Annotated[
+        Code, Field(description="Stable name of what has degraded; see docs/alerts.md.")
+    ]
+    severity: Annotated[Severity, Field(description="How much it matters.")]
     at: Annotated[Instant, Field(description="Of the state that was evaluated, UTC.")]
     assessment_id: Annotated[
         str | None, Field(description="Null when the whole portfolio was evaluated.")
@@ -80,7 +82,7 @@ class AlertTold(Told):
 class AlertPage(Told):
     """Alerts in the order in which they were raised."""
 
-    alerts: list[AlertTold]
+    alerts: Annotated[list[AlertTold], Field(description="Oldest first.")]
     cursor: Annotated[
         str,
         Field(description="Send it to get what comes after; it never skips or repeats an alert."),

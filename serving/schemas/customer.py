@@ -37,15 +37,18 @@ from serving.schemas.answer import (
 class ExplanationTold(Told):
     """What explains an assessment: the same values as in it."""
 
-    id: str
-    currency: str
+    id: Annotated[str, Field(description="Of the assessment.")]
+    currency: Annotated[str, Field(description="ISO 4217, of all money in it.")]
     customer: Customer
     late: LateCurve | None
     late_bands: LateBands | None
     paid_on: PaidOn | None
     default: DefaultCurve | None
     default_interval: DefaultInterval | None
-    abstentions: dict[Literal["late", "default"], Abstention]
+    abstentions: Annotated[
+        dict[Literal["late", "default"], Abstention],
+        Field(description="By curve that says nothing: why."),
+    ]
     explanation: Explanation | None
     versions: Versions
     record: RecordPlace
@@ -54,14 +57,20 @@ class ExplanationTold(Told):
 class OptionsTold(Told):
     """What was weighed in an assessment: the same values as in it."""
 
-    id: str
-    currency: str
+    id: Annotated[str, Field(description="Of the assessment.")]
+    currency: Annotated[str, Field(description="ISO 4217, of all money in it.")]
     order: OrderSeen
     recommendation: Recommendation
-    derivation: list[Line]
-    limit_derivation: list[Line]
-    options: list[Option]
-    rules: list[Rule]
+    derivation: Annotated[
+        list[Line], Field(description="How the chosen option's profit comes about, line by line.")
+    ]
+    limit_derivation: Annotated[
+        list[Line], Field(description="How the limit comes about, line by line.")
+    ]
+    options: Annotated[
+        list[Option], Field(description="All that were weighed, the most profitable first.")
+    ]
+    rules: Annotated[list[Rule], Field(description="Rules of the policy that fired.")]
     override: Override | None
     versions: Versions
     record: RecordPlace
@@ -72,15 +81,22 @@ class Scored(Told):
 
     id: Annotated[str, Field(description="Of the assessment.")]
     known_at: Instant
-    grade: str | None
-    score: int | None
+    grade: Annotated[
+        str | None, Field(description="A to H; null where the default curve abstained.")
+    ]
+    score: Annotated[
+        int | None,
+        Field(
+            description="0 to 1000 points, higher is safer; null where the default curve abstained."
+        ),
+    ]
     default_365: Annotated[
         Probability | None, Field(description="That the customer defaults within 365 days.")
     ]
     late_30: Annotated[
         Probability | None, Field(description="That the invoice is paid over 30 days late.")
     ]
-    action: str
+    action: Annotated[str, Field(description="What was recommended.")]
     versions: Versions
 
 
@@ -96,10 +112,12 @@ class CoverNow(Told):
 class CustomerNow(Told):
     """A customer: exposure and cover now, score as last assessed."""
 
-    id: str
-    name: str | None
-    country: str | None
-    is_natural_person: bool
+    id: Annotated[str, Field(description="The seller's number for the customer.")]
+    name: Annotated[str | None, Field(description="Null where the ledger has none.")]
+    country: Annotated[str | None, Field(description="ISO 3166-1 alpha-2.")]
+    is_natural_person: Annotated[
+        bool, Field(description="Whether it is a sole trader: automated refusals need a person.")
+    ]
     as_of: Day
     known_at: Instant
     currency: Annotated[str, Field(description="ISO 4217, of all money in the answer.")]
@@ -115,7 +133,7 @@ class CustomerNow(Told):
 class ScoreHistory(Told):
     """Scores of a customer's assessments, newest first."""
 
-    assessments: list[Scored]
+    assessments: Annotated[list[Scored], Field(description="Newest first.")]
     before: Annotated[
         str | None, Field(description="Send it to get the older ones; null: there are none.")
     ]
@@ -124,8 +142,11 @@ class ScoreHistory(Told):
 class ModelTold(Told):
     """A model in charge, or scored in its shadow."""
 
-    question: Literal["late", "default"]
-    place: Literal["champion", "shadow"]
+    question: Annotated[Literal["late", "default"], Field(description="Which curve it is.")]
+    place: Annotated[
+        Literal["champion", "shadow"],
+        Field(description="A champion answers; a shadow is scored beside it, for the record."),
+    ]
     hash: Hash
     trained_on: Annotated[Hash | None, Field(description="The data it learned from.")]
     trained_from: Day | None
@@ -138,7 +159,7 @@ class ModelTold(Told):
 class ModelsTold(Told):
     """Which models speak, and which are scored beside them."""
 
-    models: list[ModelTold]
+    models: Annotated[list[ModelTold], Field(description="Champions first.")]
     abstentions: Annotated[
         dict[str, Abstention], Field(description="By curve: why it has no champion.")
     ]
@@ -148,5 +169,5 @@ class PolicyTold(Told):
     """The policy in force."""
 
     hash: Hash
-    version: str
+    version: Annotated[str, Field(description="As its file names itself.")]
     policy: Annotated[dict[str, Any], Field(description="Its file, as JSON.")]

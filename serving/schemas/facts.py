@@ -160,7 +160,7 @@ ROWS: dict[str, type[FactGiven]] = {table: _model(table) for table in TABLES}
 
 
 def _rows_of(row: type[FactGiven]) -> Any:
-    return GenericAlias(list, (row,)), Field(default_factory=list)
+    return GenericAlias(list, (row,)), Field(default_factory=list, description=row.__doc__)
 
 
 Facts: type[FactsGiven] = create_model(
@@ -174,8 +174,8 @@ Facts: type[FactsGiven] = create_model(
 class FactResult(Told):
     """What became of one fact."""
 
-    table: str
-    row: Annotated[int, Field(ge=0, description="Its place in what was sent, from 0.")]
+    table: Annotated[str, Field(description="As named in the request.")]
+    row: Annotated[int, Field(ge=0, description="Number of the row in what was sent, from 0.")]
     status: Annotated[
         Outcome,
         Field(
@@ -185,23 +185,25 @@ class FactResult(Told):
     ]
     field: Annotated[str | None, Field(description="Where a refused fact is at fault.")]
     reason: Annotated[str | None, Field(description="Stable code, of a refused fact.")]
-    fr: French | None
-    en: English | None
+    fr: Annotated[French | None, Field(description="In French: why it is refused.")]
+    en: Annotated[English | None, Field(description="In English: why it is refused.")]
 
 
 class FactCounts(Told):
     """How many facts of a table became what."""
 
-    added: int
-    superseded: int
-    already_there: int
-    refused: int
+    added: Annotated[int, Field(description="Number of rows that were unknown.")]
+    superseded: Annotated[int, Field(description="Number of rows that correct what was known.")]
+    already_there: Annotated[int, Field(description="Number of rows that say what was known.")]
+    refused: Annotated[int, Field(description="Number of rows that do not count.")]
 
 
 class FactsAnswer(Told):
     """What became of the facts; the next assessment counts those that are not refused."""
 
-    sequence: Annotated[int, Field(description="Of the ledger, with these facts.")]
+    sequence: Annotated[
+        int, Field(description="Number of the ledger's last append, with these facts.")
+    ]
     recorded_at: Annotated[
         str,
         Field(
@@ -242,6 +244,56 @@ FACTS_EXAMPLE: dict[str, Any] = {
             "amount": "500.00",
         }
     ],
+}
+ROW_EXAMPLES: dict[str, dict[str, Any]] = {
+    **{table: rows[0] for table, rows in FACTS_EXAMPLE.items()},
+    "disputes": {
+        "dispute_id": "D-1",
+        "customer_id": "C-17",
+        "invoice_id": "F-1",
+        "opened_on": "2025-06-20",
+    },
+    "insurance_covers": {
+        "cover_id": "K-1",
+        "customer_id": "C-17",
+        "starts_on": "2025-01-01",
+        "amount": "50000.00",
+        "insured_rate": 0.9,
+    },
+    "credit_limits": {
+        "limit_id": "L-1",
+        "customer_id": "C-17",
+        "decided_on": "2025-06-15",
+        "amount": "30000.00",
+    },
+    "insolvency_events": {
+        "event_id": "I-1",
+        "customer_id": "C-17",
+        "kind": "safeguard",
+        "opened_on": "2025-06-25",
+    },
+    "financial_statements": {
+        "statement_id": "B-2024",
+        "customer_id": "C-17",
+        "closed_on": "2024-12-31",
+        "published_on": "2025-06-10",
+        "revenue": "1850000.00",
+        "equity": "240000.00",
+    },
+    "orders": {
+        "order_id": "O-1",
+        "customer_id": "C-17",
+        "accepted_on": "2025-06-28",
+        "amount": "4000.00",
+        "deposit": "1200.00",
+    },
+    "customer_changes": {
+        "change_id": "M-1",
+        "customer_id": "C-17",
+        "changed_on": "2025-06-30",
+        "kind": "group",
+        "value": "Groupe Morel",
+    },
 }
 FACTS_ANSWER_EXAMPLE: dict[str, Any] = {
     "sequence": 42,

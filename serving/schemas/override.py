@@ -40,7 +40,7 @@ class OverrideRequest(Given):
         ),
     ]
     deposit_rate: Annotated[
-        float | None, Field(gt=0, lt=1, description="Share of the amount: with a deposit.")
+        float | None, Field(gt=0, lt=1, description="Share of the amount, 0 to 1: with a deposit.")
     ] = None
     terms_days: Annotated[
         int | None, Field(gt=0, le=3650, description="Days: with shorter terms.")
@@ -77,25 +77,27 @@ class OverrideRequest(Given):
 class Decided(Told):
     """What was decided."""
 
-    action: Kind
+    action: Annotated[Kind, Field(description="What was decided.")]
     deposit_rate: Rate | None
-    terms_days: int | None
+    terms_days: Annotated[
+        int | None, Field(description="Days from the invoice to its due date: with shorter terms.")
+    ]
     limit: Money
 
 
 class Proposed(Told):
     """What the policy would have done."""
 
-    action: str | None
+    action: Annotated[str | None, Field(description="Null where it left the decision to a person.")]
     deposit_rate: Rate | None
 
 
 class OverrideMade(Told):
     """A decision as recorded; amounts that end in ``_cents`` are whole cents."""
 
-    id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    id: Annotated[str, Field(description="Of the decision.", json_schema_extra={"format": "uuid"})]
     assessment: Annotated[dict[str, Any], Field(description="Its id and place on the record.")]
-    customer_id: str
+    customer_id: Annotated[str, Field(description="The seller's number for the customer.")]
     order: Annotated[dict[str, int], Field(description="In cents, and the terms in days.")]
     owed_cents: Annotated[int, Field(description="Owed when it was assessed, in cents.")]
     decided: Annotated[Decided | None, Field(description="Null: the one before is withdrawn.")]
@@ -104,14 +106,14 @@ class OverrideMade(Told):
         Literal["softer", "harder"] | None, Field(description="Than the policy; null: neither.")
     ]
     facts: Annotated[list[str], Field(description="What was true of the customer then.")]
-    by: str
+    by: Annotated[str, Field(description="Who decided.")]
     role: Annotated[str, Field(description="Of the person, in the policy.")]
     authenticated: Annotated[bool, Field(description="By an API key.")]
     key: Annotated[str | None, Field(description="Id of that key.")] = None
-    reason: str
+    reason: Annotated[str, Field(description="Why, in the person's words.")]
     expires_on: Annotated[Day, Field(description="Last day in force.")]
     decided_at: Instant
-    replaces: str | None
+    replaces: Annotated[str | None, Field(description="Id of the decision that it ends.")]
     policy: Hash
 
 
@@ -125,6 +127,6 @@ class OverrideTold(Told):
 class OverridePage(Told):
     """Decisions in the order of the record."""
 
-    overrides: list[OverrideTold]
+    overrides: Annotated[list[OverrideTold], Field(description="Oldest first.")]
     cursor: Annotated[str, Field(description="Send it to get what comes after.")]
     is_last: Annotated[bool, Field(description="False when more is there already.")]
