@@ -24,6 +24,7 @@ from features.build import Spine, build
 from features.history import History
 from features.history import build as build_history
 from features.store import Store
+from features.store_database import why
 from features.versions import current
 from models.bundle import BundleError
 from models.insurance_file import load as rules_of_insurer
@@ -112,9 +113,9 @@ def nothing_unrecorded() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        log.error("database_failed", error=type(error).__name__)
+        log.error("database_failed", error=type(error).__name__, why=why(error))
         raise NotReady(
-            f"The ledger or the record of assessments cannot be used now ({type(error).__name__}), "
+            f"The ledger or the record of assessments cannot be used now ({why(error)}), "
             "and nothing is answered that is not recorded."
         ) from error
 
@@ -155,9 +156,12 @@ class Assessor:
         """Return ``None`` when an assessment can be given, else why not."""
         try:
             self._current()
+            with nothing_unrecorded():
+                self._store.sequence()
         except NotReady as error:
             return error.detail
-        return None
+        trouble = self._record.trouble()
+        return None if trouble is None else f"The record cannot be written now ({trouble})."
 
     def _current(self) -> Speaking:
         """Load the champions when their pointer changed; keep the last good ones if they fail."""
