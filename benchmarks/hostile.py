@@ -238,6 +238,9 @@ class Hostile:
             made = json.loads(json.dumps(self._rng.choice(examples)))
         else:
             made = self._instance(content["schema"], 0)
+        customers = self._known.get("customer_id")
+        if customers and isinstance(made, dict) and "customer" in made and self._rng.random() < 0.7:
+            made["customer"] = {"id": self._rng.choice(customers)}
         for _ in range(self._rng.choice((0, 1, 1, 2))):
             made = self._changed(made)
         return made

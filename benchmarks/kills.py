@@ -31,14 +31,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.page import Row, at_least, at_most, publish
-from benchmarks.seller import PAGE, free_port, today_and_orders
+from benchmarks.seller import INVOICES, PAGE, free_port, today_and_orders
 
 TITLE = "Kill -9 under load"
 SERVERS, CLIENTS = 2, 8
 SENT_AGAIN = 0.3  # of the requests
 ALIVE_SECONDS = (0.05, 0.6)  # under load, before a kill
 START_SECONDS = 60.0
-INVOICES = 3_000
 PRELOADED = ["uvicorn", "serving.api", "serving.opened"]
 
 

@@ -29,7 +29,9 @@ from features.store_schema import Arrays, sql_values
 WRITER_CACHE_KIB = 262_144
 SQLITE_PRAGMAS = {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
 SQLITE_WAIT_SECONDS = 60.0  # for another writer
+REPLACED = "the file is another one now"
 TROUBLES = {  # what databases say, and what we say
+    REPLACED: "its file was removed or replaced",
     "is locked": "it is locked by another program",
     "lock timeout": "it is locked by another program",
     "is full": "its disk is full",
@@ -98,7 +100,14 @@ def _connect_sqlite(url: str, wait_seconds: float, *, only_reads: bool) -> sa.En
     def _check(_connection: Any, record: Any, _proxy: object) -> None:
         # What is written to a file that was removed or replaced is lost, and SQLite does not mind.
         if record.info[_FILE] != _which(engine):
-            raise sa.exc.DisconnectionError("the file is another one now")
+            raise sa.exc.DisconnectionError(REPLACED)
+
+    @sa.event.listens_for(engine, "commit")
+    def _check_again(
+        connection: sa.Connection,
+    ) -> None:  # it may have waited for the writer's place
+        if connection.info[_FILE] != _which(engine):
+            raise sa.exc.OperationalError("COMMIT", None, OSError(REPLACED), hide_parameters=True)
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:

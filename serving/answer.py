@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,9 +66,18 @@ def compose(
             "policy": _identity(champions.policy),
             "insurance": _identity(rules.sha256),
             "grades": grades.SCALE,
-            "code": installed("encours"),
+            "code": _code(),
         },
     }
+
+
+@cache
+def _code() -> str:
+    try:
+        return installed("encours")
+    except PackageNotFoundError:  # in a bento, which is no package
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+        return str(project["project"]["version"])
 
 
 def cover_evidence(found: Found | None) -> dict[str, Any] | None:

@@ -172,6 +172,7 @@ class Assessor:
         stamp, speaking = _stamp(self._workspace.champions), self._speaking
         if speaking is not None and stamp == self._stamp and time.monotonic() < self._retry_at:
             return speaking
+        said_before = self._retry_at != math.inf and stamp == self._stamp
         self._stamp, self._retry_at = stamp, time.monotonic() + RETRY_SECONDS
         try:
             self._speaking = Speaking.load(self._workspace, self._ledger.id)
@@ -180,7 +181,8 @@ class Assessor:
                 raise NotReady(
                     f"No model can be used: {error}. Run `encours train`, then `encours promote`."
                 ) from error
-            log.error("champions_refused", reason=str(error))
+            if not said_before:  # once, however often they are tried again
+                log.error("champions_refused", reason=str(error))
             return speaking
         self._retry_at = math.inf
         for question, reason in self._speaking.refused.items():
