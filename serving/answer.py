@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
+from pathlib import Path
 from typing import Any
 
 from features.history import Facts
@@ -71,7 +74,11 @@ def compose(
 
 @cache
 def _code() -> str:
-    return installed("encours")
+    try:
+        return installed("encours")
+    except PackageNotFoundError:  # in a bento, which is no package
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+        return str(project["project"]["version"])
 
 
 def cover_evidence(found: Found | None) -> dict[str, Any] | None:

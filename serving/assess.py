@@ -24,6 +24,7 @@ from features.build import Spine, build
 from features.history import History
 from features.history import build as build_history
 from features.store import Store
+from features.store_database import why
 from features.versions import current
 from models.bundle import BundleError
 from models.insurance_file import load as rules_of_insurer
@@ -113,9 +114,9 @@ def nothing_unrecorded() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        log.error("database_failed", error=type(error).__name__)
+        log.error("database_failed", error=type(error).__name__, why=why(error))
         raise NotReady(
-            f"The ledger or the record of assessments cannot be used now ({type(error).__name__}), "
+            f"The ledger or the record of assessments cannot be used now ({why(error)}), "
             "and nothing is answered that is not recorded."
         ) from error
 
@@ -160,9 +161,12 @@ class Assessor:
         """Return ``None`` when an assessment can be given, else why not."""
         try:
             self._current()
+            with nothing_unrecorded():
+                self._store.sequence()
         except NotReady as error:
             return error.detail
-        return None
+        trouble = self._record.trouble()
+        return None if trouble is None else f"The record cannot be written now ({trouble})."
 
     def _current(self) -> Speaking:
         """Load the champions when their pointer changed; keep the last good ones if they fail."""
@@ -173,6 +177,7 @@ class Assessor:
         stamp, speaking = _stamp(self._workspace.champions), self._speaking
         if speaking is not None and stamp == self._stamp and time.monotonic() < self._retry_at:
             return speaking
+        said_before = self._retry_at != math.inf and stamp == self._stamp
         self._stamp, self._retry_at = stamp, time.monotonic() + RETRY_SECONDS
         try:
             self._speaking = Speaking.load(self._workspace, self._ledger.id)
@@ -181,7 +186,8 @@ class Assessor:
                 raise NotReady(
                     f"No model can be used: {error}. Run `encours train`, then `encours promote`."
                 ) from error
-            log.error("champions_refused", reason=str(error))
+            if not said_before:  # once, however often they are tried again
+                log.error("champions_refused", reason=str(error))
             return speaking
         self._retry_at = math.inf
         for question, reason in self._speaking.refused.items():

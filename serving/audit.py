@@ -22,7 +22,8 @@ import sqlalchemy as sa
 import structlog
 
 from features.store import connect, writing
-from features.store_database import Prepared, reading
+from features.store_database import Prepared, reading, why
+from serving.limits import RECORD_WAIT_SECONDS, TROUBLE_SECONDS
 from serving.subjects import PLACES, customer_of
 
 ENTRIES_A_COMMIT = 256
@@ -143,6 +144,10 @@ class TooLate(Exception):
     """The caller was told that there is no answer: nothing is recorded for it any more."""
 
 
+class Unwritable(sa.exc.SQLAlchemyError):
+    """The last commit failed, and another thread is finding out whether the next one does."""
+
+
 class AnotherRequest(Exception):
     """The idempotency key was used before, for another request."""
 
@@ -230,7 +235,8 @@ class Record:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = connect(url)
+        self._engine = connect(url, wait_seconds=RECORD_WAIT_SECONDS)
+        self._failed: tuple[float, sa.exc.SQLAlchemyError] | None = None
         self._later = Prepared(_LATER, self._engine.dialect)
         self._waiting: deque[_Waiting] = deque()
         self._committing = Lock()
@@ -269,6 +275,8 @@ class Record:
         sqlalchemy.exc.SQLAlchemyError
             If it could not be written: then nothing may be answered.
         """
+        if self._failed is not None and self._committing.locked():
+            raise Unwritable(why(self._failed[1]))  # one waits for the disk, not all threads
         mine = _Waiting(id, kind, body, once, deadline)
         self._waiting.append(mine)
         while not mine.is_done:
@@ -291,9 +299,11 @@ class Record:
                 if self._must_be_in_order(together):
                     connection.execute(_IN_ORDER)
                 written = [(one, self._write(connection, one)) for one in together]
+            self._failed = None
         except Exception as error:  # noqa: BLE001 (each who waits raises it)
             written = [(one, error) for one in together]
             self._engine.dispose()  # after a failed fsync nothing of a connection can be trusted
+            self._note(error)
         for one, outcome in written:
             if isinstance(outcome, Entry):
                 one.entry = outcome
@@ -307,6 +317,25 @@ class Record:
         """
         is_read_in_order = any(one.kind != "assessment" for one in together)
         return is_read_in_order and self._engine.dialect.name == "postgresql"
+
+    def _note(self, error: Exception) -> None:
+        """Remember that the database fails; what it refuses by its rules is no failure of it."""
+        refused = isinstance(error, sa.exc.IntegrityError)
+        if isinstance(error, sa.exc.SQLAlchemyError) and not refused:
+            self._failed = time.monotonic(), error
+
+    def trouble(self) -> str | None:
+        """Say why nothing can be recorded now, ``None`` where something can."""
+        failed = self._failed
+        if failed is not None and time.monotonic() - failed[0] < TROUBLE_SECONDS:
+            return why(failed[1])
+        try:
+            with writing(self._engine) as connection:  # on SQLite this takes the place of a writer
+                connection.execute(sa.select(_entries.c.sequence).limit(1)).first()
+        except sa.exc.SQLAlchemyError as error:
+            self._note(error)
+            return why(error)
+        return None
 
     def _write(self, connection: sa.Connection, one: _Waiting) -> Entry | Exception:
         if time.monotonic() > one.deadline:

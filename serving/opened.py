@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -83,13 +84,25 @@ class WhenReady:
         self._open = open
         self._opened: Opened | None = None
         self._opening = Lock()
+        self._refused: tuple[float, NotReady] | None = None
 
     def get(self) -> Opened:
         """Return what is opened; see :class:`Desk`."""
+        asked_at = time.monotonic()
         with self._opening:
             if self._opened is None:
-                self._opened = self._open()
+                self._opened = self._try(asked_at)
             return self._opened
+
+    def _try(self, asked_at: float) -> Opened:
+        """Open, once for all who waited while it was tried: a locked record takes its time."""
+        if self._refused is not None and self._refused[0] > asked_at:
+            raise self._refused[1]
+        try:
+            return self._open()
+        except NotReady as error:
+            self._refused = time.monotonic(), error
+            raise
 
     def readiness(self) -> str | None:
         """Return ``None`` when an assessment can be given; see :class:`Desk`."""

@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from features.store_database import why
 from serving.assess import AssessmentError, NotReady, OrderNeeded, OtherCurrency, UnknownCustomer
 from serving.audit import AnotherRequest, TooLate
 from serving.limits import BODY_SECONDS, BUSY_SECONDS, RETRY_AFTER_SECONDS
@@ -234,8 +235,8 @@ async def _key_reused(request: Request, _error: AnotherRequest) -> Response:
 
 async def _database_failed(request: Request, error: SQLAlchemyError) -> Response:
     """Refuse when a database fails; its message may hold customer data and goes nowhere."""
-    log.error("database_failed", error=type(error).__name__)
-    said = f"A database cannot be used now ({type(error).__name__})."
+    log.error("database_failed", error=type(error).__name__, why=why(error))
+    said = f"A database cannot be used now ({why(error)})."
     return problem_response(request.scope, Refusal(NOT_READY, said))
 
 

@@ -97,7 +97,7 @@ def test_an_order_gets_a_problem_that_says_what_to_do(served):
     problem = answer.json()
     assert problem["type"] == "/problems/not-ready"
     assert problem["detail"] == served.client.get("/readyz").text
-    assert "encours import" in problem["detail"] or "(DatabaseError)" in problem["detail"]
+    assert "encours import" in problem["detail"] or "its file is damaged" in problem["detail"]
 
 
 def test_the_client_speaks_with_the_process_and_says_why_there_is_no_answer(served):
