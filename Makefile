@@ -1,11 +1,21 @@
 # `make` lists the targets; `make run` and `make test` do all the set-up.
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types bench docs clean lock
+.PHONY: help run test check lint types bench chaos bento docs clean lock
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 3000
+KILLS ?= 500
+FUZZ ?= 50000
+SOCKETS ?= 2000
+FAULTS ?= 30
+MUTATIONS ?= 200
+SWAPS ?= 200
+OVERLOAD ?= 10
+STOPS ?= 20
+POSTGRES_KILLS ?= 20
+SOAK ?= 60
 export OMP_WAIT_POLICY ?= passive
 export OPENBLAS_NUM_THREADS ?= 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -37,9 +47,28 @@ bench: $(VENV)/dev.done  ## accuracy, speed and memory beside their targets, kep
 	  $(BIN)/python -m benchmarks.$$part || missed=1; done; \
 	$(BIN)/python -m benchmarks.features $(BENCH) && exit $$missed
 
-docs: $(VENV)/dev.done  ## the pages of the features and of the ledger
+chaos: $(VENV)/dev.done  ## break the running service in every way we know, kept in docs/reliability.md (KILLS=20 SOAK=1 for less)
+	@missed=0; run() { $(BIN)/python -m benchmarks.$$* || missed=1; }; \
+	run kills --cycles $(KILLS); \
+	run fuzz --requests $(FUZZ) --sockets $(SOCKETS); \
+	run faults --seconds $(FAULTS); \
+	run champions --mutations $(MUTATIONS) --swaps $(SWAPS); \
+	run overload --seconds $(OVERLOAD); \
+	run stopping --cycles $(STOPS); \
+	run postgres_faults --kills $(POSTGRES_KILLS); \
+	run bento; \
+	run soak --minutes $(SOAK); \
+	exit $$missed
+
+bento: $(VENV)/run.done  ## pack the service as a bento, to serve or containerize elsewhere
+	@$(BIN)/python -m bentoml build .
+
+docs: $(VENV)/dev.done  ## the pages of the features and of the ledger, and the contract
 	@$(BIN)/python -m docs.dictionary_page
 	@$(BIN)/python -m docs.ledger_page
+	@$(BIN)/python -m docs.openapi_page
+	@$(BIN)/python -m docs.client_code
+	@$(BIN)/python -m docs.integration_page
 
 lock:  ## resolve the locks anew (needs uv)
 	uv pip compile pyproject.toml --group build --generate-hashes --no-header --python-version 3.11 -o requirements.lock

@@ -33,7 +33,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 import typer
 from rich.table import Column, Table
 
-from commands import audit, keys, limits, override, policy
+from commands import alerts, audit, keys, limits, override, policy
 from commands.portfolio import portfolio
 from commands.shared import (
     POLICY,
@@ -87,6 +87,7 @@ app.add_typer(features_app, name="features")
 app.add_typer(policy.app, name="policy")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
+app.add_typer(alerts.app, name="alerts")
 app.command()(portfolio)
 app.command()(limits.limits)
 app.command()(override.override)
@@ -576,7 +577,7 @@ def _sha256(file: Path) -> str:
 def _write_rejects(workspace: Workspace, appended: Appended, rejects: pd.DataFrame) -> Path | None:
     import pandas as pd
 
-    aside = pd.concat([rejects, appended.rejects], ignore_index=True)
+    aside = pd.concat([rejects, appended.rejects.drop(columns="label")], ignore_index=True)
     if aside.empty:
         return None
     aside["line"] = aside["line"].astype("Int64")  # rows that the store refused have none
@@ -794,15 +795,16 @@ def _show_an_answer(
     _wait_until_ready(service, url)
     body = json.dumps(_example(workspace, today))
     if made:
-        answer = _ask(url, body, made["crm"].text)
-        console.rule("API keys: shown this once")
+        console.rule("Answer")
+        console.print_json(_ask(url, body, made["crm"].text))
+        console.rule("API keys, shown this once: ask with crm")
         for role, key in made.items():
-            console.print(f"{role:8} {key.text}", soft_wrap=True)
+            said = f"{role:8} {key.text}  {keys.WHAT_ROLES_DO[role]}"
+            console.print(said, soft_wrap=True)
+    else:
+        say("The keys were shown on the first run; this makes another one:")
+        say("  .venv/bin/encours keys create NAME --role crm")
     console.rule("Ask")
-    if not made:
-        say(
-            "The keys were shown on the first run; `encours keys create NAME --role crm` makes one."
-        )
     key_shown = made["crm"].text if made else "$ENCOURS_KEY"
     console.print(
         f"curl -s {url}/v1/assessments -H 'Content-Type: application/json' \\\n"
@@ -810,9 +812,7 @@ def _show_an_answer(
         f"  -d '{body}'",
         soft_wrap=True,
     )
-    if made:
-        console.rule("Answer")
-        console.print_json(answer)
+    say(f"Read and try the API: {url}/docs")
     console.rule("Serving: stop with Ctrl-C")
 
 

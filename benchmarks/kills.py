@@ -12,11 +12,9 @@ from __future__ import annotations
 import argparse
 import hashlib
 import http.client
-import json
 import os
 import random
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -33,14 +31,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.page import Row, at_least, at_most, publish
+from benchmarks.seller import INVOICES, PAGE, free_port, today_and_orders
 
-PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 TITLE = "Kill -9 under load"
 SERVERS, CLIENTS = 2, 8
 SENT_AGAIN = 0.3  # of the requests
 ALIVE_SECONDS = (0.05, 0.6)  # under load, before a kill
 START_SECONDS = 60.0
-INVOICES = 3_000
 PRELOADED = ["uvicorn", "serving.api", "serving.opened"]
 
 
@@ -152,7 +149,7 @@ class Servers:
         self._context = get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
         self._home, self._today = home, today
-        self.ports = [_free_port() for _ in range(SERVERS)]
+        self.ports = [free_port() for _ in range(SERVERS)]
         self._processes: list[Any] = [None] * SERVERS
         self.restarts: list[float] = []
         for number in range(SERVERS):
@@ -201,19 +198,13 @@ def _answers(port: int) -> bool:
         connection.close()
 
 
-def _free_port() -> int:
-    with socket.socket() as here:
-        here.bind(("127.0.0.1", 0))
-        return int(here.getsockname()[1])
-
-
 def kill_cycles(home: Path, cycles: int, seed: int, console: Console) -> list[Row]:
     """Load, kill, start again; then look at what is left."""
     from models.workspace import Workspace
     from serving.audit import Record
     from serving.keys import Keys
 
-    today, bodies = _orders(home)
+    today, bodies = today_and_orders(home)
     keys = Keys(lambda: Record(Workspace(home).record_url))
     made = keys.make("the clients", "crm", "benchmarks.kills", calls_a_second=100_000)
     rng, said, stop = random.Random(seed), Said(), threading.Event()  # noqa: S311
@@ -270,23 +261,6 @@ def _rows(
     ]
 
 
-def _orders(home: Path) -> tuple[str, list[bytes]]:
-    """Give the day to answer as of, and an order of each of some customers."""
-    from datetime import date, timedelta
-
-    from features.store import Store
-    from models.workspace import Workspace
-
-    store = Store(Workspace(home).facts_url)
-    today = date(1970, 1, 1) + timedelta(days=store.last_day())
-    customers = sorted(set(store.read()["customers"]["customer_id"]))[:100]
-    order = {"amount": "2000.00", "margin": "200.00", "terms_days": 30}
-    return str(today), [
-        json.dumps({"customer": {"id": customer}, "order": order}).encode()
-        for customer in customers
-    ]
-
-
 def main() -> int:
     """Run the kills; the exit code is 1 when a promise was broken."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -298,7 +272,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         home = asked.home or Path(folder) / "home"
         if asked.home is None:
-            from benchmarks.serving import make
+            from benchmarks.seller import make
 
             console.print("simulating and training")
             make(home, INVOICES)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.seals import Entry, Sealed, Trees, hashes
-from serving.verification import DATABASE, Fault, Head, first_fault
+from serving.verification import DATABASE, Fault, Head, checked, first_fault
 
 WITNESS = "the witness"
 ROWS_A_BATCH = 500
@@ -52,7 +52,7 @@ class Books:
         """Find the first fault, as the command does."""
         rows = [row.row() for row in self.rows]
         batches = (rows[at : at + ROWS_A_BATCH] for at in range(0, len(rows), ROWS_A_BATCH))
-        return first_fault(batches, self.heads, self)[0]
+        return first_fault(checked(batches), self.heads, self)[0]
 
     def sealed_at(self, leaf: bytes) -> int | None:
         """See :class:`serving.verification.Lookup`."""

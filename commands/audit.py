@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,7 +95,7 @@ def verify(
         _wrong(f"the keys: {error}")
     were_sealed = bool(folder.sizes() or checkpoint)
     with _seals(workspace, were_sealed=were_sealed) as seals:
-        report = verify_all(seals, trusted, folder, checkpoint or [])
+        report = verify_all(seals, trusted, folder, checkpoint or [], processes=_processors())
     _say_report(report, workspace.witness if witness is None else witness)
 
 
@@ -217,6 +218,13 @@ def _seals(workspace: Workspace, *, were_sealed: bool = False) -> Iterator[Seals
         _wrong(f"the record cannot be read: {error.orig}")
     finally:
         engine.dispose()
+
+
+def _processors() -> int:
+    """Count those that this process may use; Linux alone can tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _keys(workspace: Workspace, noted: Path | None) -> list[Verifier]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from commands.shared import a_date, console, say, stop, workspace_here
 
@@ -63,7 +63,8 @@ def create(
     made = keys.make(client, role, _by(by), named, expires, many)
     console.print(made.text, soft_wrap=True)
     about = "all customers" if named is None else f"{len(set(named)):,} customers"
-    say(f"role {role}, {about}, {made.key.calls_a_second:g} calls a second. It is not shown again.")
+    can = f"role {role}, {about}, {made.key.calls_a_second:g} calls a second"
+    typer.echo(f"{can}. It is not shown again: send it as Authorization: Bearer", err=True)
 
 
 @app.command("list")
@@ -73,13 +74,13 @@ def list_() -> None:
     if not found:
         say("There is no key yet: `encours keys create NAME --role crm` makes one.")
         return
-    table = Table("key", "client", "role", "customers", "made", "expires", "state")
+    id = Column("key", min_width=len(found[0].id))  # whole, to revoke it by
+    expires_on = Column("expires", min_width=10)
+    table = Table(id, "client", Column("role", min_width=4), "customers", expires_on, "state")
     for key in found:
         customers = "all" if key.customers is None else f"{len(key.customers):,}"
         expires = "never" if key.expires_on is None else str(key.expires_on)
-        table.add_row(
-            key.id, key.client, key.role, customers, key.made_at[:10], expires, _state(key)
-        )
+        table.add_row(key.id, key.client, key.role, customers, expires, _state(key))
     console.print(table)
 
 
@@ -88,7 +89,7 @@ def _state(key: Key) -> str:
 
     if key.revoked_at is not None:
         return f"revoked {key.revoked_at[:10]}"
-    return "works" if key.works_on(this_day()) else "expired"
+    return f"works since {key.made_at[:10]}" if key.works_on(this_day()) else "expired"
 
 
 @app.command()

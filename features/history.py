@@ -13,6 +13,7 @@ reads them, and a view for each order that was closed would repeat all the rest.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -297,14 +298,28 @@ def facts_of(ledger: Ledger) -> Facts:
     return _as_arrays(ledger.tables)
 
 
+def by_customer(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Sort checked rows of a table by customer and key, the order of :func:`facts_of`."""
+    return rows.sort_values(["customer_id", TABLES[name].key]) if len(rows) else rows
+
+
 def _as_arrays(tables: dict[str, pd.DataFrame]) -> Facts:
     facts: Facts = {}
-    for name, table in TABLES.items():
-        rows = tables[name].sort_values(["customer_id", table.key])
-        columns = {column: _plain(rows[column]) for column in table.columns}
+    for name in TABLES:
+        rows = by_customer(name, tables[name])
+        columns = _columns(name, rows) if len(rows) else _no_columns(name)
         since_at = columns["recorded_at"].copy()
         facts[name] = {**columns, "since_at": since_at, "until_at": np.full_like(since_at, FOREVER)}
     return facts
+
+
+def _columns(name: str, rows: pd.DataFrame) -> Rows:
+    return {column: _plain(rows[column]) for column in TABLES[name].columns}
+
+
+@cache
+def _no_columns(name: str) -> Rows:
+    return _columns(name, empty_table(name))
 
 
 def _plain(column: pd.Series[Any]) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -205,7 +206,7 @@ TABLES: dict[str, Table] = {
             "insured_rate": pa.Column(
                 "float64",
                 pa.Check.in_range(0, 1, error="rate_outside_0_1"),
-                description="insured share",
+                description="insured share, 0 to 1",
             ),
             **_RECORDED,
         },
@@ -361,6 +362,11 @@ class Known:
 
 def empty_table(name: str) -> pd.DataFrame:
     """Table `name` with no row and the declared columns and types."""
+    return _empty(name).copy(deep=False)
+
+
+@cache
+def _empty(name: str) -> pd.DataFrame:
     columns = TABLES[name].schema.columns
     return pd.DataFrame({c: pd.Series(dtype=_pandas_dtype(spec)) for c, spec in columns.items()})
 
@@ -492,9 +498,12 @@ def check(
             f"{len(unknown)} unknown table(s), first {unknown[0]!r}; known: {', '.join(TABLES)}"
         )
     good: dict[str, pd.DataFrame] = {}
-    rejects: list[pd.DataFrame] = []
+    rejects = [pd.DataFrame(columns=REJECT_COLUMNS, dtype=object)]
     for name, table in TABLES.items():
-        rows = conform(name, tables[name]) if name in tables else empty_table(name)
+        if name not in tables:
+            good[name] = empty_table(name)
+            continue
+        rows = conform(name, tables[name])
         if not rows.index.is_unique:
             raise LedgerError(f"{name}: index labels must be unique, they identify the rejects")
         # Duplicates last: a row that is refused anyway must not push a good one out.

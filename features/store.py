@@ -25,7 +25,15 @@ import pandas as pd
 import sqlalchemy as sa
 from numpy.typing import NDArray
 
-from features.history import FOREVER, MICROSECONDS_A_DAY, NEVER, Facts, facts_of, first_day
+from features.history import (
+    FOREVER,
+    MICROSECONDS_A_DAY,
+    NEVER,
+    Facts,
+    by_customer,
+    facts_of,
+    first_day,
+)
 from features.ledger import TABLES, Known, Ledger, LedgerError
 from features.peers import PeerDays
 from features.store_database import (
@@ -51,7 +59,7 @@ from features.store_schema import (
     Arrays,
     content_hash,
 )
-from features.store_versions import NOTHING_HERE, Here, Verdict, judge, move
+from features.store_versions import NOTHING_HERE, OUTCOMES, Here, Verdict, judge, move, orphan
 
 __all__ = [
     "ALL_COLUMNS",
@@ -68,13 +76,17 @@ __all__ = [
 ]
 
 WRITTEN = ("content_hash", "since_at", "recorded_at", "recorded_assumed")
-_NO_ROWS = pd.DataFrame()
+NAME_INVOICES = [name for name, table in TABLES.items() if "invoices" in table.refers_to]
+_NO_REJECTS = pd.DataFrame(columns=["table", "column", "reason", "row", "label"], dtype=object)
 HAPPENED = (("invoices", "issued_on"), ("settlements", "settled_on"))
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where facts came from, for the trail: file names with their SHA-256, and the mapping's."""
+    """Where facts came from, for the trail: file names with their SHA-256, and the mapping's.
+
+    What is no file says what it is instead of a name.
+    """
 
     files: tuple[tuple[str, str], ...]
     mapping_sha256: str = ""
@@ -95,8 +107,13 @@ class Appended:
     already_there : dict of str to int
         Rows that say what a version here says.
     rejects : DataFrame
-        ``table``, ``column``, ``reason`` and ``row`` (JSON) of the rows refused: those that give
-        another customer a number that is his (``belongs_to_another_customer``).
+        ``table``, ``column``, ``reason``, ``row`` (JSON) and ``label`` (of the row's index) of the
+        rows refused: those that give another customer a number that is his
+        (``belongs_to_another_customer``), and those that name such an invoice of the same append
+        (``not_the_invoiced_customer``).
+    outcomes : dict of str to ndarray of int8
+        What became of each row, in the order of :func:`features.history.facts_of`, as its place in
+        ``OUTCOMES``; :meth:`outcome` says it by label.
     """
 
     sequence: int
@@ -104,6 +121,12 @@ class Appended:
     superseded: dict[str, int]
     already_there: dict[str, int]
     rejects: pd.DataFrame
+    outcomes: dict[str, NDArray[np.int8]]
+
+    def outcome(self, ledger: Ledger, name: str) -> pd.Series[str]:
+        """Tell what became of each row of a table of the ledger appended, by its index label."""
+        labels = by_customer(name, ledger[name]).index
+        return pd.Series(np.array(OUTCOMES, object)[self.outcomes[name]], labels)
 
 
 class Described(NamedTuple):
@@ -245,8 +268,10 @@ class Store:
             sequence = self._open_source(connection, source, at)
             for name, columns in facts.items():
                 verdict = verdicts[name] = self._judge(connection, name, columns, at)
+                if name in NAME_INVOICES and verdicts["invoices"].moved.any():
+                    orphan(verdict, _names_moved(columns, facts, verdicts))
                 self._write(connection, name, columns, verdict, sequence)
-                rejects.append(_refused(ledger, name, columns, verdict.moved))
+                rejects.append(_refused(ledger, name, columns, verdict))
             appended = _sum_up(sequence, verdicts, rejects)
             self._note(connection, facts, verdicts, appended)
             self._note_peers(connection, _touched(facts, verdicts), sequence)
@@ -554,7 +579,9 @@ def _sum_up(sequence: int, verdicts: dict[str, Verdict], rejects: list[pd.DataFr
         return {name: int(getattr(verdict, mask).sum()) for name, verdict in verdicts.items()}
 
     aside = pd.concat(rejects, ignore_index=True)
-    return Appended(sequence, count("new"), count("corrects"), count("already_there"), aside)
+    counts = (count("new"), count("corrects"), count("already_there"))
+    outcomes = {name: verdict.outcome for name, verdict in verdicts.items()}
+    return Appended(sequence, *counts, aside, outcomes)
 
 
 def _touched(facts: Facts, verdicts: dict[str, Verdict]) -> NDArray[np.object_]:
@@ -575,10 +602,30 @@ def _last_day(facts: Facts) -> int:
     return int(max(array.max(initial=0) for array in recorded + days))
 
 
-def _refused(ledger: Ledger, name: str, columns: Arrays, moved: NDArray[np.bool_]) -> pd.DataFrame:
-    """List the rows that give another customer a number that is his."""
-    key = TABLES[name].key
-    rows = ledger[name][ledger[name][key].isin(columns[key][moved])] if moved.any() else _NO_ROWS
-    written = [row.to_json(date_format="iso") for _, row in rows.iterrows()]
-    reason = "belongs_to_another_customer"
-    return pd.DataFrame({"table": name, "column": key, "reason": reason, "row": written})
+def _names_moved(columns: Arrays, facts: Facts, verdicts: dict[str, Verdict]) -> NDArray[np.bool_]:
+    """Find the rows that name an invoice of this append that turned out to be another customer's.
+
+    The checks knew the store of a moment before; an append since then may have taken the number.
+    """
+    invoices, moved = facts["invoices"], verdicts["invoices"].moved
+    pairs = [(of["invoice_id"].tolist(), of["customer_id"].tolist()) for of in (invoices, columns)]
+    refused = {
+        pair for pair, is_moved in zip(zip(*pairs[0], strict=True), moved, strict=True) if is_moved
+    }
+    return np.array([pair in refused for pair in zip(*pairs[1], strict=True)], bool)
+
+
+def _refused(ledger: Ledger, name: str, columns: Arrays, verdict: Verdict) -> pd.DataFrame:
+    """List the rows that give another customer a number that is his, or name such an invoice."""
+    key, faults = TABLES[name].key, [_NO_REJECTS]
+    for mask, column, reason in (
+        (verdict.moved, key, "belongs_to_another_customer"),
+        (verdict.orphaned, "customer_id", "not_the_invoiced_customer"),
+    ):
+        if not mask.any():
+            continue
+        rows = ledger[name][ledger[name][key].isin(columns[key][mask])]
+        written = [row.to_json(date_format="iso") for _, row in rows.iterrows()]
+        said = {"table": name, "column": column, "reason": reason}
+        faults.append(pd.DataFrame({**said, "row": written, "label": rows.index}))
+    return pd.concat(faults, ignore_index=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,11 +29,33 @@ from features.store_schema import Arrays, sql_values
 WRITER_CACHE_KIB = 262_144
 SQLITE_PRAGMAS = {"journal_mode": "WAL", "synchronous": "FULL", "foreign_keys": "ON"}
 SQLITE_WAIT_SECONDS = 60.0  # for another writer
+REPLACED = "the file is another one now"
+TROUBLES = {  # what databases say, and what we say
+    REPLACED: "its file was removed or replaced",
+    "is locked": "it is locked by another program",
+    "lock timeout": "it is locked by another program",
+    "is full": "its disk is full",
+    "No space left": "its disk is full",
+    "readonly database": "it is read-only",
+    "read-only transaction": "it is read-only",
+    "malformed": "its file is damaged",
+    "not a database": "its file is damaged",
+    "no such table": "its tables are missing",
+    "does not exist": "its tables are missing",
+    "unable to open": "its file cannot be opened",
+    "disk I/O error": "its disk fails",
+    "connection": "it does not answer",
+    "starting up": "it is starting",
+    "shutting down": "it is stopping",
+}
+_FILE = "file"
 ROWS_A_CHUNK = 50_000  # written, or keys given
 ROWS_A_FETCH = 1_000  # transposed while they are in the processor's cache
 
 
-def connect(url: str, *, only_reads: bool = False) -> sa.Engine:
+def connect(
+    url: str, *, only_reads: bool = False, wait_seconds: float = SQLITE_WAIT_SECONDS
+) -> sa.Engine:
     """Open a database.
 
     Parameters
@@ -41,9 +64,11 @@ def connect(url: str, *, only_reads: bool = False) -> sa.Engine:
         SQLAlchemy URL. On SQLite each connection asserts the pragmas that make it durable.
     only_reads : bool, default False
         Refuse writes; a transaction then sees one state of the database, whatever others write.
+    wait_seconds : float, optional
+        For a writer of a SQLite file that keeps others out.
     """
     if url.startswith("sqlite"):
-        return _connect_sqlite(url, only_reads=only_reads)
+        return _connect_sqlite(url, wait_seconds, only_reads=only_reads)
     if not only_reads:
         return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
     reading = (
@@ -55,12 +80,12 @@ def connect(url: str, *, only_reads: bool = False) -> sa.Engine:
     return sa.create_engine(found, hide_parameters=True, pool_pre_ping=True)
 
 
-def _connect_sqlite(url: str, *, only_reads: bool) -> sa.Engine:
-    wait = {"timeout": SQLITE_WAIT_SECONDS}
+def _connect_sqlite(url: str, wait_seconds: float, *, only_reads: bool) -> sa.Engine:
+    wait = {"timeout": wait_seconds}
     engine = sa.create_engine(url, module=pysqlite3, hide_parameters=True, connect_args=wait)
 
     @sa.event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:
+    def _prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy says BEGIN, see below
         for pragma, value in SQLITE_PRAGMAS.items():
             connection.execute(f"PRAGMA {pragma}={value}")
@@ -69,6 +94,20 @@ def _connect_sqlite(url: str, *, only_reads: bool) -> sa.Engine:
         connection.execute(
             "PRAGMA query_only=ON" if only_reads else f"PRAGMA cache_size=-{WRITER_CACHE_KIB}"
         )
+        record.info[_FILE] = _which(engine)
+
+    @sa.event.listens_for(engine, "checkout")
+    def _check(_connection: Any, record: Any, _proxy: object) -> None:
+        # What is written to a file that was removed or replaced is lost, and SQLite does not mind.
+        if record.info[_FILE] != _which(engine):
+            raise sa.exc.DisconnectionError(REPLACED)
+
+    @sa.event.listens_for(engine, "commit")
+    def _check_again(
+        connection: sa.Connection,
+    ) -> None:  # it may have waited for the writer's place
+        if connection.info[_FILE] != _which(engine):
+            raise sa.exc.OperationalError("COMMIT", None, OSError(REPLACED), hide_parameters=True)
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
@@ -77,6 +116,24 @@ def _connect_sqlite(url: str, *, only_reads: bool) -> sa.Engine:
         )
 
     return engine
+
+
+def _which(engine: sa.Engine) -> tuple[int, int] | None:
+    """Tell a database's file from another one in its place."""
+    try:
+        status = os.stat(engine.url.database or "")  # noqa: PTH116 (at each use, three times faster)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def why(error: Exception) -> str:
+    """Say why a database cannot be used, in words of our own: its message may hold data."""
+    said = str(getattr(error, "orig", error))
+    if said in TROUBLES.values():
+        return said
+    found = (ours for theirs, ours in TROUBLES.items() if theirs in said)
+    return next(found, type(error).__name__)
 
 
 @contextmanager

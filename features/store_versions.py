@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ class Here(NamedTuple):
     recorded_assumed: Numbers
 
 
+Outcome = Literal["added", "superseded", "already_there", "refused"]
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 NOTHING_HERE = Here(*(np.empty(0, np.int64) for _ in Here._fields))
 
 
@@ -33,9 +35,10 @@ class Verdict(NamedTuple):
 
     Attributes
     ----------
-    new, corrects, already_there, moved : ndarray of bool, shape (n_rows,)
+    new, corrects, already_there, moved, orphaned : ndarray of bool, shape (n_rows,)
         Each row is one of these: unknown here; says something else than here; says what a version
-        here says; its number belongs to another customer here.
+        here says; its number belongs to another customer here; it names an invoice that came with
+        it and was refused for that.
     content_hash : ndarray of int64
     since_at : ndarray of int64
         Instant from which the version counts.
@@ -47,6 +50,7 @@ class Verdict(NamedTuple):
     corrects: Mask
     already_there: Mask
     moved: Mask
+    orphaned: Mask
     content_hash: Numbers
     since_at: Numbers
     recorded_at: Numbers
@@ -56,6 +60,17 @@ class Verdict(NamedTuple):
     def to_write(self) -> Mask:
         """Rows that make a version."""
         return self.new | self.corrects
+
+    @property
+    def refused(self) -> Mask:
+        """Rows that are not taken."""
+        return self.moved | self.orphaned
+
+    @property
+    def outcome(self) -> NDArray[np.int8]:
+        """What became of each row, as its place in ``OUTCOMES``."""
+        first = [self.new, self.corrects, self.already_there]
+        return np.select(first, [0, 1, 2], 3).astype(np.int8)
 
 
 def judge(columns: Arrays, content_hash: Numbers, here: Here, appended_at: int) -> Verdict:
@@ -88,6 +103,7 @@ def judge(columns: Arrays, content_hash: Numbers, here: Here, appended_at: int) 
         corrects=corrects,
         already_there=already_there,
         moved=np.zeros_like(found),
+        orphaned=np.zeros_like(found),
         content_hash=content_hash,
         since_at=np.where(corrects, np.maximum(told_at, current_since + 1), recorded_at),
         recorded_at=_put(recorded_at.copy(), place, here.recorded_at[is_current]),
@@ -99,6 +115,13 @@ def move(verdict: Verdict, elsewhere: Numbers) -> None:
     """Refuse the new rows at these places: their number belongs to another customer."""
     verdict.new[elsewhere] = False
     verdict.moved[elsewhere] = True
+
+
+def orphan(verdict: Verdict, named: Mask) -> None:
+    """Refuse the rows to write that name an invoice refused in the same append."""
+    verdict.orphaned[:] = named & verdict.to_write
+    for mask in (verdict.new, verdict.corrects):
+        mask[verdict.orphaned] = False
 
 
 def _put(values: NDArray, place: Numbers, found: NDArray) -> NDArray:  # type: ignore[type-arg]

@@ -208,7 +208,7 @@ class Champions:
         data = _read(path)
         try:
             champions = cls(**json.loads(data))
-        except (ValueError, TypeError) as error:  # neither JSON nor UTF-8, or other fields
+        except (ValueError, TypeError, RecursionError) as error:  # no JSON, or other fields
             raise BundleError(f"{path.name} is damaged") from error
         if not champions._is_sound():
             raise BundleError(f"{path.name} is damaged")

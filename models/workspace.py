@@ -37,12 +37,12 @@ class Workspace:
 
     @classmethod
     def from_environment(cls) -> Workspace:
-        """Read ``ENCOURS_HOME``, ``ENCOURS_{DATABASE,RECORD}_URL`` and ``ENCOURS_WITNESS``."""
+        """Read ``ENCOURS_HOME``, ``…_DATABASE_URL``, ``…_RECORD_URL`` and ``…_WITNESS``."""
         home = Path(os.environ.get("ENCOURS_HOME", "var/demo"))
-        database, record = (
-            os.environ.get(f"ENCOURS_{what}_URL") or None for what in ("DATABASE", "RECORD")
+        database, record, witness = (
+            os.environ.get(f"ENCOURS_{what}") or None
+            for what in ("DATABASE_URL", "RECORD_URL", "WITNESS")
         )
-        witness = os.environ.get("ENCOURS_WITNESS")
         return cls(home, database, record, Path(witness) if witness else None)
 
     @property

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +32,7 @@ from models.policy import Order, Policy, decide
 from serving import shadow
 from serving.answer import compose, cover_evidence, to_bytes
 from serving.overrides import apply
-from serving.situation import Group, Insurer, describe, is_in_default
+from serving.situation import Group, Insurer, Seen, describe, is_in_default
 from serving.speaking import Speaking, Views, consult
 
 SCHEMA_VERSION = 2  # 1 kept too little to be replayed
@@ -118,13 +120,26 @@ class Known:
         return day_of(self.now) + 1
 
 
-def answer(question: Question, known: Known) -> bytes:
-    """Answer a question from what is known; nothing else has a part in it.
+class Answered(NamedTuple):
+    """An answer, and what was found on the way.
 
-    Returns
-    -------
-    bytes
-        The body of an entry of the record: ``schema``, ``answer`` and ``evidence``.
+    Attributes
+    ----------
+    body : bytes
+        Of an entry of the record: ``schema``, ``answer`` and ``evidence``.
+    seen : Seen
+    views : Views
+    in_default : bool
+    """
+
+    body: bytes
+    seen: Seen
+    views: Views
+    in_default: bool
+
+
+def answer(question: Question, known: Known) -> Answered:
+    """Answer a question from what is known; nothing else has a part in it.
 
     Raises
     ------
@@ -179,7 +194,8 @@ def answer(question: Question, known: Known) -> bytes:
         "shadow": shadow.score(known.speaking, row, views),
         "runs_on": known.runs_on,
     }
-    return to_bytes({"schema": SCHEMA_VERSION, "answer": said, "evidence": evidence})
+    body = to_bytes({"schema": SCHEMA_VERSION, "answer": said, "evidence": evidence})
+    return Answered(body, seen, views, in_default)
 
 
 def usual_order(history: History, as_of: int, policy: Policy) -> Order:
@@ -259,11 +275,19 @@ def _runs_on() -> dict[str, str]:
     for name, file in sorted(files):
         digest.update(f"{name}\n".encode() + hashlib.sha256(file.read_bytes()).digest())
     return {
-        "encours": installed("encours"),
+        "encours": _version(),
         "source_sha256": digest.hexdigest(),
         "python": platform.python_version(),
         **{name: installed(name) for name in LIBRARIES},
     }
+
+
+def _version() -> str:
+    try:
+        return installed("encours")
+    except PackageNotFoundError:  # in a bento, which is no package
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+        return str(project["project"]["version"])
 
 
 def runs_on() -> dict[str, str]:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import uuid7
 
 from features.store import Store
+from features.store_database import why
 from models.bundle import BundleError, keep
 from models.insurance_file import load as rules_of_insurer
 from models.policy import Order, PolicyError
@@ -32,6 +33,7 @@ from serving.audit import Entry, Kept, Once, Record
 from serving.overrides import Overrides
 from serving.situation import Insurer
 from serving.speaking import Speaking
+from serving.watch import Watch, state_of
 
 RETRY_SECONDS = 10.0  # champions that were refused may have been mended since
 log = structlog.get_logger()
@@ -95,9 +97,9 @@ def nothing_unrecorded() -> Iterator[None]:
     try:
         yield
     except SQLAlchemyError as error:
-        log.error("database_failed", error=type(error).__name__)
+        log.error("database_failed", error=type(error).__name__, why=why(error))
         raise NotReady(
-            f"The ledger or the record of assessments cannot be used now ({type(error).__name__}), "
+            f"The ledger or the record of assessments cannot be used now ({why(error)}), "
             "and nothing is answered that is not recorded."
         ) from error
 
@@ -115,6 +117,8 @@ class Assessor:
         Gives the present instant, UTC.
     insurer : Insurer, optional
         By default the one whose policy comes with encours, its covers those of the ledger.
+    watch : Watch, optional
+        Told of each assessment once it is recorded.
     """
 
     def __init__(
@@ -124,7 +128,9 @@ class Assessor:
         workspace: Workspace,
         clock: Callable[[], datetime],
         insurer: Insurer | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch
         self._store, self._record, self._workspace = store, record, workspace
         self._clock, self._insurer = clock, insurer or Insurer(rules_of_insurer())
         self._overrides = Overrides(record)
@@ -139,9 +145,12 @@ class Assessor:
         """Return ``None`` when an assessment can be given, else why not."""
         try:
             self._current()
+            with nothing_unrecorded():
+                self._store.sequence()
         except NotReady as error:
             return error.detail
-        return None
+        trouble = self._record.trouble()
+        return None if trouble is None else f"The record cannot be written now ({trouble})."
 
     def _current(self) -> Speaking:
         """Load the champions when their pointer changed; keep the last good ones if they fail."""
@@ -152,6 +161,7 @@ class Assessor:
         stamp, speaking = _stamp(self._workspace.champions), self._speaking
         if speaking is not None and stamp == self._stamp and time.monotonic() < self._retry_at:
             return speaking
+        said_before = self._retry_at != math.inf and stamp == self._stamp
         self._stamp, self._retry_at = stamp, time.monotonic() + RETRY_SECONDS
         try:
             self._speaking = Speaking.load(self._workspace, self._ledger.id)
@@ -160,7 +170,8 @@ class Assessor:
                 raise NotReady(
                     f"No model can be used: {error}. Run `encours train`, then `encours promote`."
                 ) from error
-            log.error("champions_refused", reason=str(error))
+            if not said_before:  # once, however often they are tried again
+                log.error("champions_refused", reason=str(error))
             return speaking
         self._retry_at = math.inf
         for question, reason in self._speaking.refused.items():
@@ -208,8 +219,13 @@ class Assessor:
             asking.actor,
             None if asking.once is None else asking.once.fingerprint,
         )
-        body = answer(question, self._known(customer_id))
+        known = self._known(customer_id)
+        body, seen, views, in_default = answer(question, known)
         entry = self._record.append(question.id, "assessment", body, asking.once, asking.deadline)
+        if self._watch is not None:
+            model = known.speaking.champions.default
+            state = state_of(customer_id, known.now, model, seen, views, in_default=in_default)
+            self._watch.see(state, entry.id)
         return with_its_place(entry)
 
     def _known(self, customer_id: str) -> Known:

@@ -13,14 +13,18 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+import structlog
 
 from features.store import connect, writing
-from features.store_database import Prepared, reading
+from features.store_database import Prepared, reading, why
+from serving.limits import RECORD_WAIT_SECONDS, TROUBLE_SECONDS
+from serving.subjects import PLACES, customer_of
 
 ENTRIES_A_COMMIT = 256
 _metadata = sa.MetaData()
@@ -45,6 +49,14 @@ _requests = sa.Table(
     sa.Column("status", sa.Integer),
     sa.Column("answer", sa.LargeBinary),
     sa.Column("recorded_at", sa.BigInteger, nullable=False),
+)
+_subjects = sa.Table(  # whom an entry is about, for look-up: its body says it, and is the source
+    "subjects",
+    _metadata,
+    sa.Column("sequence", _SEQUENCE, primary_key=True, autoincrement=False),
+    sa.Column("customer_id", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Index("subjects_customer", "customer_id", "kind", "sequence"),
 )
 _RARE = "kind <> 'assessment'"
 _rare = sa.Index(  # asking for what is not an assessment costs nothing where there is none
@@ -92,6 +104,7 @@ _forbid_changes(_entries, "SELECT 1 FROM entries WHERE sequence = NEW.sequence O
 _forbid_changes(
     _requests, "SELECT 1 FROM requests WHERE client = NEW.client AND key_hash = NEW.key_hash"
 )
+_forbid_changes(_subjects, "SELECT 1 FROM subjects WHERE sequence = NEW.sequence")
 
 
 _COLUMNS = [column for column in _entries.c if column.name != "recorded_at"]
@@ -100,6 +113,11 @@ _LATER = (
     .where(sa.literal_column(_RARE), _entries.c.kind == sa.bindparam("kind"))
     .where(_entries.c.sequence > sa.bindparam("sequence"))
     .order_by(_entries.c.sequence)
+)
+_OF_CUSTOMER = (
+    sa.select(*_COLUMNS)
+    .join_from(_subjects, _entries, _subjects.c.sequence == _entries.c.sequence)
+    .order_by(_subjects.c.sequence.desc())
 )
 _ANSWER = sa.select(*_requests.c, *_COLUMNS).outerjoin_from(
     _requests, _entries, _requests.c.entry_id == _entries.c.id
@@ -112,11 +130,22 @@ _CLAIM = sa.text(  # one statement for both databases, whose triggers see no row
     "(SELECT 1 FROM requests WHERE client = :client AND key_hash = :key_hash) "
     "ON CONFLICT DO NOTHING"
 )
+_FILL = sa.text(  # another process may have written an entry, and whom it is about, meanwhile
+    "INSERT INTO subjects (sequence, customer_id, kind) VALUES (:sequence, :customer_id, :kind) "
+    "ON CONFLICT DO NOTHING"
+)
+_IN_ORDER = sa.text("SELECT pg_advisory_xact_lock(hashtext('encours record in order'))")
 _FREE = {"entry_id": None, "status": None, "answer": None}
+ENTRIES_A_READ = 1_000
+log = structlog.get_logger()
 
 
 class TooLate(Exception):
     """The caller was told that there is no answer: nothing is recorded for it any more."""
+
+
+class Unwritable(sa.exc.SQLAlchemyError):
+    """The last commit failed, and another thread is finding out whether the next one does."""
 
 
 class AnotherRequest(Exception):
@@ -159,7 +188,7 @@ class Entry:
     id : str
     kind : str
         ``assessment``; ``override``, a person's decision instead of the policy's; ``key``, an API
-        key made or revoked.
+        key made or revoked; ``alert``, what the service or a person says of a customer's degrading.
     body : bytes
         UTF-8 JSON, exactly as recorded.
     leaf_hash : str
@@ -185,9 +214,11 @@ class _Waiting:
     entry: Entry | None = None
     error: Exception | None = None
     leaf_hash: str = field(init=False)
+    customer_id: str | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.leaf_hash = leaf_hash(self.body)
+        self.customer_id = customer_of(self.kind, self.body)
 
     @property
     def is_done(self) -> bool:
@@ -204,7 +235,8 @@ class Record:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = connect(url)
+        self._engine = connect(url, wait_seconds=RECORD_WAIT_SECONDS)
+        self._failed: tuple[float, sa.exc.SQLAlchemyError] | None = None
         self._later = Prepared(_LATER, self._engine.dialect)
         self._waiting: deque[_Waiting] = deque()
         self._committing = Lock()
@@ -214,6 +246,9 @@ class Record:
                 connection.execute(sa.select(alone))
             _metadata.create_all(connection)
             _rare.create(connection, checkfirst=True)  # a record of before has none
+            filled = sum(_fill_subjects(connection))
+        if filled:
+            log.info("record_subjects_filled", rows=filled)
 
     def append(
         self,
@@ -240,6 +275,8 @@ class Record:
         sqlalchemy.exc.SQLAlchemyError
             If it could not be written: then nothing may be answered.
         """
+        if self._failed is not None and self._committing.locked():
+            raise Unwritable(why(self._failed[1]))  # one waits for the disk, not all threads
         mine = _Waiting(id, kind, body, once, deadline)
         self._waiting.append(mine)
         while not mine.is_done:
@@ -259,15 +296,46 @@ class Record:
         written: list[tuple[_Waiting, Entry | Exception]] = []
         try:
             with writing(self._engine) as connection:
+                if self._must_be_in_order(together):
+                    connection.execute(_IN_ORDER)
                 written = [(one, self._write(connection, one)) for one in together]
+            self._failed = None
         except Exception as error:  # noqa: BLE001 (each who waits raises it)
             written = [(one, error) for one in together]
             self._engine.dispose()  # after a failed fsync nothing of a connection can be trusted
+            self._note(error)
         for one, outcome in written:
             if isinstance(outcome, Entry):
                 one.entry = outcome
             else:
                 one.error = outcome
+
+    def _must_be_in_order(self, together: list[_Waiting]) -> bool:
+        """Tell whether who reads :meth:`after` a place could miss one that is written before it.
+
+        PostgreSQL gives a number when an entry is written and shows it when it is committed.
+        """
+        is_read_in_order = any(one.kind != "assessment" for one in together)
+        return is_read_in_order and self._engine.dialect.name == "postgresql"
+
+    def _note(self, error: Exception) -> None:
+        """Remember that the database fails; what it refuses by its rules is no failure of it."""
+        refused = isinstance(error, sa.exc.IntegrityError)
+        if isinstance(error, sa.exc.SQLAlchemyError) and not refused:
+            self._failed = time.monotonic(), error
+
+    def trouble(self) -> str | None:
+        """Say why nothing can be recorded now, ``None`` where something can."""
+        failed = self._failed
+        if failed is not None and time.monotonic() - failed[0] < TROUBLE_SECONDS:
+            return why(failed[1])
+        try:
+            with writing(self._engine) as connection:  # on SQLite this takes the place of a writer
+                connection.execute(sa.select(_entries.c.sequence).limit(1)).first()
+        except sa.exc.SQLAlchemyError as error:
+            self._note(error)
+            return why(error)
+        return None
 
     def _write(self, connection: sa.Connection, one: _Waiting) -> Entry | Exception:
         if time.monotonic() > one.deadline:
@@ -280,6 +348,9 @@ class Record:
         row |= {"leaf_hash": one.leaf_hash, "recorded_at": now}
         added = _entries.insert().returning(_entries.c.sequence)
         sequence = connection.execute(added, row).scalar_one()
+        if one.customer_id is not None:
+            about = {"sequence": sequence, "customer_id": one.customer_id, "kind": one.kind}
+            connection.execute(_subjects.insert(), about)
         return Entry(sequence, one.id, one.kind, one.body, one.leaf_hash)
 
     def find(self, id: str) -> Entry | None:
@@ -293,6 +364,26 @@ class Record:
         with reading(self._engine) as cursor:
             rows = self._later.run(cursor, {"kind": kind, "sequence": sequence}).fetchall()
         return [Entry(*row) for row in rows]
+
+    def of_customer(
+        self, customer_id: str, kind: str, limit: int, before: int | None = None
+    ) -> list[Entry]:
+        """Return the last entries of a kind about a customer, newest first.
+
+        Parameters
+        ----------
+        customer_id, kind : str
+        limit : int
+            The most to return.
+        before : int, optional
+            Only those that stand before this place.
+        """
+        about = _subjects.c.customer_id == customer_id, _subjects.c.kind == kind
+        query = _OF_CUSTOMER.where(*about).limit(limit)
+        if before is not None:
+            query = query.where(_subjects.c.sequence < before)
+        with self._engine.connect() as connection:
+            return [Entry(**row._mapping) for row in connection.execute(query)]
 
     def answered(self, once: Once) -> Entry | Kept | None:
         """Return what the request was answered before, if it was.
@@ -320,6 +411,31 @@ class Record:
         if not isinstance(found, Kept):
             raise AnotherRequest
         return found
+
+
+def _fill_subjects(connection: sa.Connection) -> Iterator[int]:
+    """Say whom the entries of a record of before are about; give how many rows at a time.
+
+    What is known already is passed over: with nothing new this is one query.
+    """
+    known = sa.select(sa.func.coalesce(sa.func.max(_subjects.c.sequence), 0))
+    last = connection.execute(known).scalar_one()
+    columns = _entries.c.sequence, _entries.c.kind, _entries.c.body
+    while True:
+        later = sa.select(*columns).where(_entries.c.sequence > last)
+        found = connection.execute(later.order_by(_entries.c.sequence).limit(ENTRIES_A_READ)).all()
+        if not found:
+            return
+        last = found[-1].sequence
+        about = [(row, customer_of(row.kind, row.body)) for row in found if row.kind in PLACES]
+        rows = [
+            {"sequence": row.sequence, "customer_id": customer_id, "kind": row.kind}
+            for row, customer_id in about
+            if customer_id is not None
+        ]
+        if rows:
+            connection.execute(_FILL, rows)
+        yield len(rows)
 
 
 def _claim(connection: sa.Connection, once: Once, values: dict[str, Any]) -> bool:

@@ -15,7 +15,8 @@ from fastapi import Request
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
-from serving.limits import BODY_SECONDS
+from serving.deadline import in_time
+from serving.limits import BODY_SECONDS, LONGEST_BODY_BYTES, MOST_ERRORS, MOST_PARTS
 from serving.problems import INVALID, LONG_BODY, MALFORMED, SLOW_BODY, Refusal
 from serving.schemas import FieldError
 from serving.schemas.request import Given
@@ -51,6 +52,13 @@ async def read(request: Request, model: type[M]) -> Sent[M]:
     """
     most_bytes = request.scope["route"].openapi_extra["x-most-body-bytes"]
     raw = await _received(request, most_bytes)
+    if len(raw) <= LONGEST_BODY_BYTES:
+        return understood(raw, model)
+    return await in_time(request, understood, raw, model)  # others are answered meanwhile
+
+
+def understood(raw: bytes, model: type[M]) -> Sent[M]:
+    """Parse and check a body; a long one takes a while."""
     return Sent(raw, checked(parsed(raw), model))
 
 
@@ -71,7 +79,13 @@ async def _received(request: Request, most_bytes: int) -> bytes:
 
 
 def parsed(body: bytes) -> object:
-    """Parse JSON (RFC 8259), with each name once in an object."""
+    """Parse JSON (RFC 8259), with each name once in an object.
+
+    Two bytes make an object of a hundred in memory: so many that no request needs them are refused
+    unread.
+    """
+    if body.count(b"{") + body.count(b"[") > MOST_PARTS:
+        raise Refusal(MALFORMED, f"Send at most {MOST_PARTS:,} objects and lists.")
     try:
         return json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
     except (ValueError, RecursionError):  # not UTF-8, not JSON, 5,000 digits; too many brackets
@@ -94,7 +108,8 @@ def checked(content: object, model: type[M]) -> M:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        found = [_field_error(one["type"], one["loc"], one["msg"]) for one in error.errors()]
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        found = [_field_error(one["type"], one["loc"], one["msg"]) for one in faults[:MOST_ERRORS]]
         unique = {(one.pointer, one.detail): one for one in found}
         raise Refusal(INVALID, errors=tuple(unique.values())) from None
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from fastapi import Request
 
@@ -16,13 +17,29 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+@dataclass
+class Spent:
+    """Where the time of a request went, for its log line.
+
+    Attributes
+    ----------
+    waiting : float
+        Seconds until a thread was free.
+    work : float
+        Seconds of work in threads; what is still at work past the deadline is not counted.
+    """
+
+    waiting: float = 0.0
+    work: float = 0.0
+
+
 async def in_time(request: Request, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do blocking work in a thread; past the deadline the caller is told, the thread ends alone.
 
     The pool is our own: a cancelled call gives its place in anyio's back while its thread goes on,
     and a stuck disk would make threads without end.
     """
-    pending = partial(work, *args, **kwargs)
+    pending = partial(_measured, request.state.spent, time.perf_counter(), work, args, kwargs)
     answer = asyncio.get_running_loop().run_in_executor(request.app.state.threads, pending)
     left = request.state.deadline - time.monotonic()
     done, _ = await asyncio.wait({answer}, timeout=max(0.0, left))
@@ -30,3 +47,14 @@ async def in_time(request: Request, work: Callable[P, T], *args: P.args, **kwarg
         answer.cancel()  # if it still waits for a thread, it never starts
         raise Refusal(SLOW_ANSWER)
     return answer.result()
+
+
+def _measured(
+    spent: Spent, asked_at: float, work: Callable[..., T], args: Any, kwargs: dict[str, Any]
+) -> T:
+    started = time.perf_counter()
+    spent.waiting += started - asked_at
+    try:
+        return work(*args, **kwargs)
+    finally:
+        spent.work += time.perf_counter() - started

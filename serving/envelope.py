@@ -10,12 +10,19 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving.deadline import Spent
 from serving.problems import INTERNAL, Refusal, problem_response
 
-SECURE_HEADERS = {
+SECURE_HEADERS = {  # of every answer; the pages for people say their own policy of content
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",  # and no CORS header: no other site reads it
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
 }
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
@@ -38,14 +45,18 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         started, status = perf_counter(), 0
-        request_id = scope.setdefault("state", {})["request_id"] = uuid4().hex
+        state = scope.setdefault("state", {})
+        request_id = state["request_id"] = uuid4().hex
+        spent = state["spent"] = Spent()
 
         async def sealed_send(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers.update({**SECURE_HEADERS, "X-Request-Id": request_id})
+                for name, said in SECURE_HEADERS.items():
+                    headers.setdefault(name, said)
+                headers["X-Request-Id"] = request_id
             await send(message)
 
         try:
@@ -59,9 +70,16 @@ class Envelope:
             method=scope["method"] if scope["method"] in METHODS else "other",
             route=getattr(scope.get("route"), "path", "") or None,  # "": only BentoML's mount
             status=status,
-            milliseconds=round((perf_counter() - started) * 1000, 1),
+            milliseconds=_milliseconds(perf_counter() - started),
+            waiting_milliseconds=_milliseconds(spent.waiting),
+            work_milliseconds=_milliseconds(spent.work),
+            key=state["key"].id if "key" in state else None,
             request_id=request_id,
         )
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 1)
 
 
 def _without_data(error: Exception) -> dict[str, str]:

@@ -20,6 +20,7 @@ from functools import cached_property
 from threading import Lock
 from typing import Literal, NamedTuple, get_args
 
+from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import uuid7
 
 from serving.audit import Record
@@ -102,6 +103,7 @@ class Keys:
         self._by_id: dict[str, Key] = {}
         self._seen, self._read_at = 0, -FRESH_SECONDS
         self._reading = Lock()
+        self._failed: tuple[float, SQLAlchemyError] | None = None
 
     @cached_property
     def _record(self) -> Record:
@@ -114,12 +116,24 @@ class Keys:
 
     def refresh(self) -> None:
         """Read what was added to the record."""
+        asked_at = time.monotonic()
         with self._reading:
-            asked_at = time.monotonic()
-            for entry in self._record.after(self._seen, KIND):
-                self._learn(json.loads(entry.body))
-                self._seen = entry.sequence
-            self._read_at = asked_at
+            if self._read_at >= asked_at:  # by another thread, while this one waited
+                return
+            if self._failed is not None and self._failed[0] >= asked_at:
+                raise self._failed[1]
+            try:
+                self._read()
+            except SQLAlchemyError as error:
+                self._failed = time.monotonic(), error
+                raise
+
+    def _read(self) -> None:
+        begun = time.monotonic()
+        for entry in self._record.after(self._seen, KIND):
+            self._learn(json.loads(entry.body))
+            self._seen = entry.sequence
+        self._read_at = begun
 
     def _learn(self, said: dict[str, object]) -> None:
         key = _from_said(said["key"])  # type: ignore[arg-type]

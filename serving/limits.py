@@ -4,8 +4,13 @@ from __future__ import annotations
 
 LONGEST_BODY_BYTES = 64 * 1024
 LONGEST_BULK_BYTES = 8 * 1024 * 1024  # of many facts or many orders at once
+MOST_ROWS = 10_000  # facts or orders in one body
+MOST_PARTS = 100_000  # objects and lists in one body
+MOST_ERRORS = 100  # told at once
 BODY_SECONDS = 10.0
 ANSWER_SECONDS = 15.0
+RECORD_WAIT_SECONDS = 5.0  # for another program that keeps the record; below ANSWER_SECONDS
+TROUBLE_SECONDS = 2.0  # after a commit that failed, the service says that it is not ready
 RETRY_AFTER_SECONDS = 30  # what is not ready
 BUSY_SECONDS = 1  # what is ready, but has enough to do
 THREADS = 8

@@ -7,10 +7,14 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from serving.contract import complete
+from serving.fact_words import WORDS
 from serving.limits import LONGEST_BODY_BYTES
 from serving.problems import (
+    FACT_REFUSED,
     INVALID,
     ORDER_NEEDED,
     TOO_MANY_CALLS,
@@ -27,6 +31,18 @@ from serving.schemas import (
     FieldError,
     Problem,
 )
+from serving.schemas.desk import DESK_EXAMPLES, DESK_MODELS
+from serving.schemas.facts import FACTS_ANSWER_EXAMPLE, ROWS, Facts, FactsAnswer
+
+_MODELS: tuple[type[BaseModel], ...] = (
+    AssessmentRequest,
+    Assessment,
+    Problem,
+    *ROWS.values(),
+    Facts,
+    FactsAnswer,
+    *DESK_MODELS,
+)
 
 
 class Api(FastAPI):
@@ -41,20 +57,29 @@ class Api(FastAPI):
                 description=self.description,
                 routes=self.routes,
             )
-            self.openapi_schema = document | {"components": _components()}
+            self.openapi_schema = complete(document | {"components": _components()})
         return self.openapi_schema
 
 
 def _components() -> dict[str, Any]:
     """Describe bodies; the example stands here because FastAPI drops nulls from a route's."""
     _, schemas = models_json_schema(
-        [(model, "validation") for model in (AssessmentRequest, Assessment, Problem)],
+        [(model, "validation") for model in _MODELS],
         ref_template="#/components/schemas/{model}",
     )
-    key = {"type": "http", "scheme": "bearer", "description": "An API key: `encours keys create`."}
+    key = {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "encours_<id>_<secret>",
+        "description": "An API key: `encours keys create`.",
+    }
     return {
         "schemas": schemas["$defs"],
-        "examples": {"assessment": {"value": ASSESSMENT_EXAMPLE}},
+        "examples": {
+            "assessment": {"value": ASSESSMENT_EXAMPLE},
+            "pushed": {"value": FACTS_ANSWER_EXAMPLE},
+            **DESK_EXAMPLES,
+        },
         "securitySchemes": {"key": key},
     }
 
@@ -86,8 +111,31 @@ def _example(fault: Fault) -> dict[str, Any]:
     errors = {
         INVALID: (FieldError(pointer="/order/amount", detail="must be > 0"),),
         ORDER_NEEDED: (FieldError(pointer="/order", detail="is required"),),
+        FACT_REFUSED: (
+            FieldError(
+                pointer="/invoice_id",
+                detail=WORDS["unknown_invoice"].en,
+                reason="unknown_invoice",
+            ),
+        ),
     }
     return problem("0123456789abcdef0123456789abcdef", Refusal(fault, None, errors.get(fault, ())))
+
+
+def told(model: type[Any], example: str) -> dict[str, Any]:
+    """Describe an answer by its model and one of the document's examples."""
+    named = {"example": {"$ref": f"#/components/examples/{example}"}}
+    return _content("application/json", model, named)
+
+
+def taken(model: type[Any], **examples: Any) -> dict[str, Any]:
+    """Describe a body that a route takes."""
+    shown = {name: {"value": value} for name, value in examples.items()}
+    return {
+        "required": True,
+        "description": f"At most {LONGEST_BODY_BYTES // 1024} KiB of UTF-8.",
+        "content": _content("application/json", model, shown),
+    }
 
 
 def header(description: str, kind: str) -> dict[str, Any]:
@@ -99,18 +147,25 @@ _RETRY_AFTER = {"Retry-After": header("Seconds to wait.", "integer")}
 ASSESSED = _content(
     "application/json", Assessment, {"deposit": {"$ref": "#/components/examples/assessment"}}
 )
-ASSESSMENT_REQUEST = {
-    "required": True,
-    "description": f"At most {LONGEST_BODY_BYTES // 1024} KiB of UTF-8, each name once an object.",
-    "content": _content(
-        "application/json",
-        AssessmentRequest,
-        {
-            "order": {"value": REQUEST_EXAMPLE},
-            "usual_order": {"value": {"customer": {"id": "C-17"}}},
-        },
-    ),
-}
+PUSHED = _content(
+    "application/json", FactsAnswer, {"facts": {"$ref": "#/components/examples/pushed"}}
+)
+
+
+def request_body(model: type[Any], most_bytes: int, examples: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a body that we parse ourselves."""
+    return {
+        "required": True,
+        "description": f"At most {most_bytes // 1024} KiB of UTF-8, each name once an object.",
+        "content": _content("application/json", model, examples),
+    }
+
+
+ASSESSMENT_REQUEST = request_body(
+    AssessmentRequest,
+    LONGEST_BODY_BYTES,
+    {"order": {"value": REQUEST_EXAMPLE}, "usual_order": {"value": {"customer": {"id": "C-17"}}}},
+)
 ASSESSMENT_ID = {
     "name": "assessment_id",
     "in": "path",

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cached_property
+from pathlib import Path
 from threading import Lock
 from typing import NoReturn, Protocol
 
 from features.ledger import LedgerError
 from features.store import Store
+from models.alerts_file import PATH, AlertRules, AlertsError
+from models.alerts_file import load as load_rules
 from models.insurance_file import InsuranceError, LedgerSource
 from models.workspace import Workspace
+from serving.alerts import Alerts
 from serving.assess import Assesses, Assessor, NotReady, nothing_unrecorded
 from serving.audit import Record
 from serving.covers import provider_of, rules_from_environment
+from serving.overrides import Overrides
+from serving.references import References
 from serving.situation import Insurer
+from serving.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,16 @@ class Opened:
     clock: Callable[[], datetime]
     insurer: Insurer
     assessor: Assesses
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """The alerts of the record."""
+        return Alerts(self.record)
+
+    @cached_property
+    def overrides(self) -> Overrides:
+        """The decisions of people on the record."""
+        return Overrides(self.record)
 
 
 class Desk(Protocol):
@@ -65,13 +84,25 @@ class WhenReady:
         self._open = open
         self._opened: Opened | None = None
         self._opening = Lock()
+        self._refused: tuple[float, NotReady] | None = None
 
     def get(self) -> Opened:
         """Return what is opened; see :class:`Desk`."""
+        asked_at = time.monotonic()
         with self._opening:
             if self._opened is None:
-                self._opened = self._open()
+                self._opened = self._try(asked_at)
             return self._opened
+
+    def _try(self, asked_at: float) -> Opened:
+        """Open, once for all who waited while it was tried: a locked record takes its time."""
+        if self._refused is not None and self._refused[0] > asked_at:
+            raise self._refused[1]
+        try:
+            return self._open()
+        except NotReady as error:
+            self._refused = time.monotonic(), error
+            raise
 
     def readiness(self) -> str | None:
         """Return ``None`` when an assessment can be given; see :class:`Desk`."""
@@ -99,10 +130,12 @@ def _open() -> Opened:
             raise LedgerError("there is no ledger here yet: run `encours import` first")
         store = Store(workspace.facts_url)
         insurer = insurer_from_environment(store.ledger.currency)
-    except (LedgerError, InsuranceError, OSError, ValueError) as error:
+        rules = alert_rules_from_environment()
+    except (LedgerError, InsuranceError, AlertsError, OSError, ValueError) as error:
         raise NotReady(str(error)) from error
     record = Record(workspace.record_url)
-    assessor = Assessor(store, record, workspace, clock, insurer)
+    watch = Watch(Alerts(record), References(workspace.record_url), store.ledger.currency, rules)
+    assessor = Assessor(store, record, workspace, clock, insurer, watch)
     return Opened(store, record, workspace, clock, insurer, assessor)
 
 
@@ -118,6 +151,16 @@ def insurer_from_environment(currency: str) -> Insurer:
     if isinstance(rules.provider, LedgerSource):
         return Insurer(rules)
     return Insurer(rules, provider_of(rules, currency, _no_ledger))
+
+
+def alert_rules_from_environment() -> AlertRules:
+    """Give the rules of ``ENCOURS_ALERTS``, else those that come with encours.
+
+    Raises
+    ------
+    AlertsError
+    """
+    return load_rules(Path(os.environ.get("ENCOURS_ALERTS") or PATH))
 
 
 def _no_ledger(customer_id: str, at: datetime) -> NoReturn:

@@ -27,7 +27,8 @@ from models.situation import facts
 from models.strict_yaml import exact
 from models.workspace import Workspace
 from serving.answer import to_bytes
-from serving.audit import Entry, Record
+from serving.assess import COMMAND_LINE, Asking
+from serving.audit import Entry, Kept, Record
 from serving.overrides import KIND, Overrides, choice_shown
 
 SCHEMA_VERSION = 1
@@ -37,6 +38,10 @@ EPOCH = date(1970, 1, 1)
 
 class OverrideRefused(Exception):
     """The decision is not taken; the message says why, in one sentence."""
+
+
+class UnknownPerson(OverrideRefused):
+    """Who decides has no role that may: people.yaml or the policy does not give one."""
 
 
 class Wanted(NamedTuple):
@@ -136,8 +141,15 @@ class Overrider:
         self._policy, self._people = policy, people
         self._overrides = Overrides(record)
 
-    def decide(self, wanted: Wanted) -> bytes:
+    def decide(self, wanted: Wanted, asking: Asking = COMMAND_LINE) -> bytes:
         """Check a decision, record it, then return it.
+
+        Parameters
+        ----------
+        wanted : Wanted
+        asking : Asking, optional
+            Who asks; with an API key the name is authenticated. A request that was answered before
+            is answered the same.
 
         Returns
         -------
@@ -146,8 +158,11 @@ class Overrider:
 
         Raises
         ------
-        OverrideRefused
+        OverrideRefused, TooLate, AnotherRequest
         """
+        earlier = None if asking.once is None else self._record.answered(asking.once)
+        if earlier is not None:
+            return earlier.body if isinstance(earlier, Kept) else with_its_place(earlier)
         assessed = self._assessed(wanted.assessment_id)
         role = self._role(wanted.by)
         _require_reason(wanted.reason)
@@ -158,7 +173,8 @@ class Overrider:
         if wanted.kind is None:
             if before is None:
                 raise OverrideRefused("There is no decision in force to withdraw.")
-            return self._put(wanted, assessed, _Ruling(None, None, [], before.expires_on), before)
+            ruling = _Ruling(None, None, [], before.expires_on)
+            return self._put(wanted, assessed, ruling, before, asking)
         until = self._until(wanted, assessed, today)
         true = self._facts(assessed, now)
         self._require_no_barring(true)
@@ -167,7 +183,8 @@ class Overrider:
         if assessed.is_what_policy_recommends(choice) and wanted.limit_cents is None:
             raise OverrideRefused("The policy recommends the same: there is nothing to decide.")
         compared = direction(choice, *assessed.proposed, self._policy)
-        return self._put(wanted, assessed, _Ruling(choice, compared, sorted(true), until), before)
+        ruling = _Ruling(choice, compared, sorted(true), until)
+        return self._put(wanted, assessed, ruling, before, asking)
 
     def _assessed(self, assessment_id: str) -> _Assessed:
         entry = self._record.find(assessment_id)
@@ -190,10 +207,10 @@ class Overrider:
 
     def _role(self, name: str) -> Role:
         if name not in self._people:
-            raise OverrideRefused(f"people.yaml does not name {name!r}.")
+            raise UnknownPerson(f"people.yaml does not name {name!r}.")
         role = self._people[name]
         if role not in self._policy.override.roles:
-            raise OverrideRefused(f"{name} is {role}, and the policy gives that role no decision.")
+            raise UnknownPerson(f"{name} is {role}, and the policy gives that role no decision.")
         return self._policy.override.roles[role]
 
     def _require_rank(self, wanted: Wanted, role: Role, before: Override | None) -> None:
@@ -255,7 +272,12 @@ class Overrider:
             )
 
     def _put(
-        self, wanted: Wanted, assessed: _Assessed, ruling: _Ruling, before: Override | None
+        self,
+        wanted: Wanted,
+        assessed: _Assessed,
+        ruling: _Ruling,
+        before: Override | None,
+        asking: Asking,
     ) -> bytes:
         """Record the decision; it is on disk when this returns."""
         kind, rate = assessed.proposed
@@ -272,7 +294,8 @@ class Overrider:
             "facts": ruling.facts,
             "by": wanted.by,
             "role": self._people[wanted.by],
-            "authenticated": False,  # names are taken on trust until there is access control
+            "authenticated": "key" in asking.actor,  # else the name is taken on trust
+            "key": asking.actor.get("key"),
             "reason": wanted.reason.strip(),
             "expires_on": str(ruling.until),
             "decided_at": self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -280,7 +303,8 @@ class Overrider:
             "policy": f"sha256:{self._policy.sha256}",
         }
         body = to_bytes({"schema": SCHEMA_VERSION, "override": override})
-        return with_its_place(self._record.append(id, KIND, body))
+        entry = self._record.append(id, KIND, body, asking.once, asking.deadline)
+        return with_its_place(entry)
 
 
 def with_its_place(entry: Entry) -> bytes:

@@ -6,8 +6,8 @@
       Claire Martin: credit_manager
       Paul Durand: head_of_credit
 
-Names are *not* authenticated yet: whoever may run the command can give any name of the file. What
-each role may do stands in the policy.
+Over HTTP the API key authenticates: its client is the name. On the command line names are taken on
+trust: whoever may run it can give any name of the file. What each role may do stands in the policy.
 """
 
 from __future__ import annotations

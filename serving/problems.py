@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
+from features.store_database import why
 from serving.assess import AssessmentError, NotReady, OrderNeeded, OtherCurrency, UnknownCustomer
 from serving.audit import AnotherRequest, TooLate
 from serving.limits import BODY_SECONDS, BUSY_SECONDS, RETRY_AFTER_SECONDS
@@ -55,6 +56,27 @@ UNKNOWN_CUSTOMER = Fault(
 UNKNOWN_ASSESSMENT = Fault(
     "unknown-assessment", 404, "Unknown assessment", "Check the id against the answer's."
 )
+UNKNOWN_ALERT = Fault(
+    "unknown-alert", 404, "Unknown alert", "Check the id against that of GET /v1/alerts."
+)
+ALERT_CLOSED = Fault(
+    "alert-closed",
+    409,
+    "The alert is acknowledged already, over, or replaced by a worse one",
+    "Read it again: GET /v1/alerts?status=all.",
+)
+OVERRIDE_REFUSED = Fault(
+    "override-refused",
+    409,
+    "The decision is not taken",
+    "See docs/overrides.md: what exceeds a mandate is for a person with a larger one.",
+)
+NOT_A_PERSON = Fault(
+    "not-a-person",
+    403,
+    "The key's client has no role that may decide",
+    "Name the key's client in people.yaml, with a role of the policy's override section.",
+)
 WRONG_METHOD = Fault(
     "method-not-allowed", 405, "Method not allowed", "Use a method of the Allow header."
 )
@@ -88,6 +110,12 @@ OTHER_CURRENCY = Fault(
     422,
     "The order is in another currency",
     "Give exchange_rate, or the amounts in the ledger's currency.",
+)
+FACT_REFUSED = Fault(
+    "fact-refused",
+    422,
+    "The fact is refused",
+    "Correct what errors points to, or push first what it refers to; nothing was added.",
 )
 KEY_REUSED = Fault(
     "idempotency-key-reused",
@@ -207,8 +235,8 @@ async def _key_reused(request: Request, _error: AnotherRequest) -> Response:
 
 async def _database_failed(request: Request, error: SQLAlchemyError) -> Response:
     """Refuse when a database fails; its message may hold customer data and goes nowhere."""
-    log.error("database_failed", error=type(error).__name__)
-    said = f"A database cannot be used now ({type(error).__name__})."
+    log.error("database_failed", error=type(error).__name__, why=why(error))
+    said = f"A database cannot be used now ({why(error)})."
     return problem_response(request.scope, Refusal(NOT_READY, said))
 
 

@@ -127,7 +127,7 @@ class Replayer:
         asked = None if kept["asked"] is None else Order(**kept["asked"])
         customer_id = said["customer"]["id"]
         question = Question(said["id"], customer_id, asked, kept["actor"], kept["request"])
-        return answer(question, self.known(body))
+        return answer(question, self.known(body)).body
 
     def known(self, body: dict[str, Any]) -> Known:
         """Gather what was known then.

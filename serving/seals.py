@@ -211,6 +211,11 @@ class Seals:
         """Whether entries have no gaps and come in order: on SQLite."""
         return self._is_sqlite
 
+    @property
+    def url(self) -> str:
+        """The record's database."""
+        return self._connection.engine.url.render_as_string(hide_password=False)
+
     def exist(self) -> bool:
         """Tell whether anything can have been sealed here."""
         return sa.inspect(self._connection).has_table("checkpoints")

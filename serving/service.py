@@ -24,10 +24,16 @@ from serving.audit import Record
 from serving.keys import Keys
 from serving.limits import WORKERS
 from serving.opened import desk_from_environment
+from serving.sealer import Sealer
 
 usage_stats.do_not_track.cache_clear()  # `bentoml serve` asked before it imported this file
 
 _desk = cache(desk_from_environment)
+
+
+@cache
+def _sealer() -> Sealer:
+    return Sealer.of(Workspace.from_environment())
 
 
 @cache
@@ -65,10 +71,16 @@ class Encours:
             ]
         )
         _app()
+        _sealer().start()
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def seal_what_is_left(self) -> None:
+        """Seal what was recorded last, and let another worker go on."""
+        _sealer().stop()
 
     def __is_ready__(self) -> bool:
         """Answer ``/readyz``, with the reason when it is not."""
-        reason = _desk().readiness()
+        reason = _desk().readiness() or _sealer().readiness()
         if reason is not None:
             raise HTTPException(503, reason)
         return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -70,9 +71,7 @@ class Speaking:
             challenger, which harms nobody, the reason is kept in ``refused``.
         """
         champions = champions or Champions.load(workspace.champions)
-        policy = load(workspace.policies / f"{champions.policy}.yaml")
-        if policy.sha256 != champions.policy:
-            raise BundleError(f"policy {champions.policy[:12]} was changed")
+        policy = _policy(workspace, champions.policy)
         definition = asdict(DEFAULT_DEFINITIONS[policy.default_definition])
 
         def read(question: str, sha256: str | None) -> Bundle | None:
@@ -102,6 +101,17 @@ class Speaking:
                 if found is not None:
                     shadows[question] = found
         return cls(champions, late, default, policy, shadows, refused)
+
+
+def _policy(workspace: Workspace, sha256: str) -> Policy:
+    """Read a policy after its hash: what was changed is not parsed."""
+    file = workspace.policies / f"{sha256}.yaml"
+    if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+        raise BundleError(f"policy {sha256[:12]} was changed")
+    policy = load(file)
+    if policy.sha256 != sha256:
+        raise BundleError(f"policy {sha256[:12]} was changed")
+    return policy
 
 
 class Views(NamedTuple):

@@ -8,16 +8,21 @@ tell that nobody wrote entries and leaves anew; the copies, that nobody signed a
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import chain, count, takewhile
+from itertools import chain, count, repeat, takewhile
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
+from features.store import connect
 from serving.checkpoint import NoteError, Verifier, opened
 from serving.seals import Entry, Row, Sealed, Seals, Trees, Witness, hashes, hashes_of
 
 DATABASE = "the database"
+MANY = 50_000  # entries, for which it pays to start processes
+A_TASK = 5_000
 What = Literal[
     "changed", "removed", "inserted", "reordered", "truncated", "older copy", "forked", "unsigned"
 ]
@@ -91,8 +96,36 @@ class Report:
     unsealed_since: int | None = None
 
 
+class Checked(NamedTuple):
+    """Leaves in the order of the tree, compared with what stands there.
+
+    Attributes
+    ----------
+    places : list of int
+        Entries that are what was sealed.
+    bodies, columns : list of bytes
+        Their leaf hashes.
+    rest : list of Row
+        From the first that is not on; most often none.
+    """
+
+    places: list[int]
+    bodies: list[bytes]
+    columns: list[bytes]
+    rest: list[Row]
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether anything stands there at all."""
+        return bool(self.places) or any(map(_holds, self.rest))
+
+
 def verify(
-    seals: Seals, verifiers: Sequence[Verifier], witness: Witness, held: Iterable[Path] = ()
+    seals: Seals,
+    verifiers: Sequence[Verifier],
+    witness: Witness,
+    held: Iterable[Path] = (),
+    processes: int = 1,
 ) -> Report:
     """Verify a whole record.
 
@@ -104,13 +137,17 @@ def verify(
     witness : Witness
     held : iterable of Path, optional
         More checkpoints that are held elsewhere, one a file.
+    processes : int, default 1
+        How many read and hash the entries of a large record.
     """
     notes = [(stored.size, stored.note, DATABASE) for stored in seals.checkpoints()]
     copies = [(size, witness.read(size), "the witness") for size in witness.sizes()]
     files = [(None, path.read_text("utf-8"), path.name) for path in held]
     heads, unsigned = _opened([*notes, *copies, *files], verifiers)
     last = seals.last_sequence()
-    fault, entries = first_fault(seals.rows(), heads, seals)
+    many = processes > 1 and seals.count() >= MANY
+    parts = in_processes(seals, processes) if many else checked(seals.rows())
+    fault, entries = first_fault(parts, heads, seals)
     strays = seals.strays(last) if seals.is_dense else []
     inserted = _inserted(strays[0]) if strays else None
     lost = _lost([size for size, _, _ in notes], [size for size, _, _ in copies])
@@ -156,15 +193,73 @@ def _lost(sizes: list[int], witnessed: list[int]) -> Fault | None:
     return Fault("unsigned", before + 1, lost[0], detail)
 
 
+def checked(batches: Iterable[list[Row]], begin: int = 0) -> Iterator[Checked]:
+    """Compare leaves with what stands there; the first is to be at `begin`."""
+    for rows in batches:
+        yield _checked(rows, begin)
+        begin += len(rows)
+
+
+def in_processes(seals: Seals, n: int) -> Iterator[Checked]:
+    """Do so in `n` fresh processes, each with a transaction of its own: what is sealed stays."""
+    url, size = seals.url, seals.count()
+    begins = range(0, size, A_TASK)
+    ends = [*begins[1:], None]  # whatever comes last is looked at too
+    with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
+        for parts in pool.map(_checked_range, repeat(url), begins, ends):
+            yield from parts
+
+
+def _checked_range(url: str, begin: int, end: int | None) -> list[Checked]:
+    engine = connect(url, only_reads=True)
+    try:
+        with engine.connect() as connection:
+            return list(checked(Seals(connection).rows(begin, end), begin))
+    finally:
+        engine.dispose()
+
+
+def _checked(rows: list[Row], begin: int) -> Checked:
+    try:
+        bodies, columns = hashes_of(rows)
+    except TypeError:
+        bodies, columns = [], []
+    found = ([*range(begin, begin + len(bodies))], bodies, columns, list(map(_said, bodies)))
+    if found == tuple([row[at] for row in rows] for at in (0, 2, 3, 8)):
+        return Checked([row[1] for row in rows], bodies, columns, [])
+    good = [row for row, _ in takewhile(_is_good, zip(rows, count(begin), strict=False))]
+    places, bodies, columns = ([row[at] for row in good] for at in (1, 2, 3))
+    return Checked(places, bodies, columns, rows[len(good) :])
+
+
+def _is_good(placed: tuple[Row, int]) -> bool:
+    row, index = placed
+    leaf = Sealed.of(row)
+    try:
+        is_sealed = leaf.entry is not None and hashes(leaf.entry) == leaf[2:4]
+    except TypeError:
+        return False
+    return is_sealed and (leaf.tree_index, row[8]) == (index, _said(leaf.leaf_hash))
+
+
+def _holds(row: Row) -> bool:
+    return row[4] is not None
+
+
+def _said(leaf: bytes) -> bytes:
+    """Write a leaf hash as the record does."""
+    return leaf.hex().encode()
+
+
 def first_fault(
-    batches: Iterable[list[Row]], heads: Iterable[Head], lookup: Lookup
+    parts: Iterable[Checked], heads: Iterable[Head], lookup: Lookup
 ) -> tuple[Fault | None, int]:
     """Find the first entry that is not what was sealed and signed.
 
     Parameters
     ----------
-    batches : iterable of list of Row
-        Every leaf in the order of the tree, with what stands there now.
+    parts : iterable of Checked
+        Every leaf in the order of the tree.
     heads : iterable of Head
     lookup : Lookup
         Asked once, about the first bad entry.
@@ -174,69 +269,67 @@ def first_fault(
     tuple of (Fault or None, int)
         The fault, and how many entries before it are good.
     """
-    rest, trees = iter(batches), Trees()
-    ahead = deque(sorted((one for one in heads if one.size), key=_in_order))
-    in_database = max((head.size for head in ahead if head.held_by == DATABASE), default=0)
-    last, agreed = 0, {DATABASE: 0}  # up to which entry each holder's roots agree
-    for batch in rest:
-        while batch:
-            upto = ahead[0].size - trees.size if ahead else len(batch)
-            part, batch = batch[:upto], batch[upto:]
-            bodies, columns = _good(part, trees.size)
-            trees.extend(bodies, columns)
-            if len(bodies) < len(part):
-                first, *later = part[len(bodies) :]
-                after = map(Sealed.of, chain(later, batch, chain.from_iterable(rest)))
-                return _fault_of(Sealed.of(first), trees.size, after, lookup), trees.size
-            last = part[-1][1]
-            while ahead and ahead[0].size == trees.size:
-                head = ahead.popleft()
-                if (head.root, head.columns) != trees.roots:
-                    return _disagreement(head, agreed, last), trees.size
-                agreed[head.held_by] = last
-    if ahead:
-        return _too_short(ahead[-1], trees.size, in_database, last + 1), trees.size
-    if trees.size > in_database:
-        detail = f"{trees.size} entries are sealed, and the database's last checkpoint is missing"
-        return Fault("unsigned", agreed[DATABASE] + 1, last, detail), trees.size
-    return None, trees.size
+    rest, walk = iter(parts), _Walk(heads)
+    for part in rest:
+        fault = walk.take(part)
+        if fault is None and part.rest:
+            bad, *later = part.rest
+            holding = chain(map(_holds, later), (one.holds_any for one in rest))
+            fault = _fault_of(Sealed.of(bad), walk.trees.size, holding, lookup)
+        if fault is not None:
+            return fault, walk.trees.size
+    return walk.end(), walk.trees.size
+
+
+class _Walk:
+    """Grows the tree from root to root that somebody signed."""
+
+    def __init__(self, heads: Iterable[Head]) -> None:
+        self.trees, self._last = Trees(), 0
+        self._ahead = deque(sorted((one for one in heads if one.size), key=_in_order))
+        here = [head.size for head in self._ahead if head.held_by == DATABASE]
+        self._in_database = max(here, default=0)
+        self._agreed = {DATABASE: 0}  # up to which entry each holder's roots agree
+
+    def take(self, part: Checked) -> Fault | None:
+        """Add leaves; a fault where a root is another than was signed."""
+        begin, end = self.trees.size, self.trees.size + len(part.places)
+        while self.trees.size < end:
+            upto = min(self._ahead[0].size, end) if self._ahead else end
+            some = slice(self.trees.size - begin, upto - begin)
+            self.trees.extend(part.bodies[some], part.columns[some])
+            self._last = part.places[upto - begin - 1]
+            if (fault := self._compare()) is not None:
+                return fault
+        return None
+
+    def _compare(self) -> Fault | None:
+        while self._ahead and self._ahead[0].size == self.trees.size:
+            head = self._ahead.popleft()
+            if (head.root, head.columns) != self.trees.roots:
+                return _disagreement(head, self._agreed, self._last)
+            self._agreed[head.held_by] = self._last
+        return None
+
+    def end(self) -> Fault | None:
+        """Tell what was signed beyond the last leaf, or not signed before it."""
+        size, last = self.trees.size, self._last
+        if self._ahead:
+            return _too_short(self._ahead[-1], size, self._in_database, last + 1)
+        if size > self._in_database:
+            detail = f"{size} entries are sealed, and the database's last checkpoint is missing"
+            return Fault("unsigned", self._agreed[DATABASE] + 1, last, detail)
+        return None
 
 
 def _in_order(head: Head) -> tuple[int, bool]:
     return head.size, head.held_by != DATABASE
 
 
-def _good(rows: list[Row], begin: int) -> tuple[list[bytes], list[bytes]]:
-    """Return the hashes of the leading rows whose entry is what was sealed at its place."""
-    try:
-        bodies, columns = hashes_of(rows)
-    except TypeError:
-        bodies, columns = [], []
-    found = ([*range(begin, begin + len(bodies))], bodies, columns, list(map(_said, bodies)))
-    if found == tuple([row[at] for row in rows] for at in (0, 2, 3, 8)):
-        return bodies, columns
-    good = list(takewhile(lambda each: _is_good(*each), zip(rows, count(begin), strict=False)))
-    return [row[2] for row, _ in good], [row[3] for row, _ in good]
-
-
-def _is_good(row: Row, index: int) -> bool:
-    leaf = Sealed.of(row)
-    try:
-        is_sealed = leaf.entry is not None and hashes(leaf.entry) == leaf[2:4]
-    except TypeError:
-        return False
-    return is_sealed and (leaf.tree_index, row[8]) == (index, _said(leaf.leaf_hash))
-
-
-def _said(leaf: bytes) -> bytes:
-    """Write a leaf hash as the record does."""
-    return leaf.hex().encode()
-
-
 # What is wrong, in words.
 
 
-def _fault_of(bad: Sealed, index: int, later: Iterable[Sealed], lookup: Lookup) -> Fault:
+def _fault_of(bad: Sealed, index: int, holding: Iterable[bool], lookup: Lookup) -> Fault:
     if bad.tree_index != index:
         detail = "what was sealed of entries before it was taken away"
         return Fault("unsigned", bad.sequence, bad.sequence, detail)
@@ -245,7 +338,7 @@ def _fault_of(bad: Sealed, index: int, later: Iterable[Sealed], lookup: Lookup) 
         what, detail = _difference(bad, bad.entry, elsewhere, lookup)
     elif elsewhere is not None:
         what, detail = "reordered", f"it stands as entry {elsewhere} now"
-    elif all(leaf.entry is None for leaf in later):
+    elif not any(holding):
         what, detail = "truncated", "neither it nor any that was sealed after it is there"
     else:
         what, detail = "removed", "it was sealed and is not there"

@@ -18,7 +18,7 @@ from packaging.version import Version
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("commands", "features", "models", "serving", "training")
 LOCKS = ("requirements.lock", "requirements-dev.lock")
-TARGETS = ("run", "test", "check", "lint", "types", "bench", "docs", "clean")
+TARGETS = ("run", "test", "check", "lint", "types", "bench", "chaos", "bento", "docs", "clean")
 FLOORS = {  # the versions that mended holes we would be open to
     "starlette": "1.3.1",
     "bentoml": "1.4.39",

@@ -2,8 +2,28 @@
 
 from __future__ import annotations
 
-from serving.routes import assessments, description
+from serving.routes import (
+    alerts,
+    assessments,
+    customers,
+    description,
+    documentation,
+    facts,
+    in_charge,
+    overrides,
+    parts,
+)
 
-ROUTERS = (assessments.router, description.router)
+ROUTERS = (
+    assessments.router,
+    parts.router,
+    overrides.router,
+    customers.router,
+    alerts.router,
+    facts.router,
+    in_charge.router,
+    description.router,
+    documentation.router,
+)
 
 __all__ = ["ROUTERS"]

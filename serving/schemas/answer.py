@@ -30,10 +30,19 @@ Money = Annotated[
         description="In units of `currency`, two decimals.",
     ),
 ]
-Probability = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1, description="A probability, 0 to 1.")]
 Rate = Annotated[float, Field(ge=0, le=1, description="A share, 0 to 1.")]
-Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$", json_schema_extra={"format": "date"})]
-Hash = Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
+Day = Annotated[
+    str,
+    Field(
+        pattern=r"^\d{4}-\d{2}-\d{2}$",
+        description="A day, YYYY-MM-DD.",
+        json_schema_extra={"format": "date"},
+    ),
+]
+Hash = Annotated[
+    str, Field(pattern="^sha256:[0-9a-f]{64}$", description="SHA-256 of its files: its identity.")
+]
 French = Annotated[str, Field(description="In French.")]
 English = Annotated[str, Field(description="In English.")]
 
@@ -41,9 +50,11 @@ English = Annotated[str, Field(description="In English.")]
 class Customer(Told):
     """The customer, as the ledger knows it."""
 
-    id: str
-    name: str | None
-    is_natural_person: bool
+    id: Annotated[str, Field(description="The seller's number for the customer.")]
+    name: Annotated[str | None, Field(description="As in the ledger; null where it has none.")]
+    is_natural_person: Annotated[
+        bool, Field(description="True for a sole trader: a person decides what harms them.")
+    ]
     country: Annotated[str | None, Field(description="ISO 3166-1 alpha-2.")]
     grade: Annotated[
         Literal["A", "B", "C", "D", "E", "F", "G", "H"] | None,
@@ -55,7 +66,11 @@ class Customer(Told):
     ]
     score: Annotated[
         int | None,
-        Field(ge=0, le=1000, description="Higher is safer; 50 points halve the odds of default."),
+        Field(
+            ge=0,
+            le=1000,
+            description="Points, 0 to 1000: higher is safer, 50 points halve the odds of default.",
+        ),
     ]
     data_depth: Annotated[
         Literal["A", "B", "C", "D", "E", "F", "G"],
@@ -66,8 +81,15 @@ class Customer(Told):
 class OrderSeen(Told):
     """The order that was assessed."""
 
-    amount: Money
-    margin: Money
+    amount: Annotated[
+        Money, Field(description="Tax included, in units of `currency`, two decimals.")
+    ]
+    margin: Annotated[
+        Money,
+        Field(
+            description="What the seller earns if it is paid, in units of `currency`, two decimals."
+        ),
+    ]
     terms_days: Annotated[int, Field(description="Days from the invoice to its due date.")]
     paid: Annotated[Money, Field(description="Of the amount, received in advance.")]
     assumed: Annotated[
@@ -78,47 +100,69 @@ class OrderSeen(Told):
 class LateCurve(Told):
     """Probability that the invoice is paid more than that many days after its due date."""
 
-    days_0: Annotated[Probability, Field(alias="0")]
-    days_5: Annotated[Probability, Field(alias="5")]
-    days_15: Annotated[Probability, Field(alias="15")]
-    days_30: Annotated[Probability, Field(alias="30")]
-    days_60: Annotated[Probability, Field(alias="60")]
+    days_0: Annotated[
+        Probability, Field(alias="0", description="Paid more than 0 days late, 0 to 1.")
+    ]
+    days_5: Annotated[
+        Probability, Field(alias="5", description="Paid more than 5 days late, 0 to 1.")
+    ]
+    days_15: Annotated[
+        Probability, Field(alias="15", description="Paid more than 15 days late, 0 to 1.")
+    ]
+    days_30: Annotated[
+        Probability, Field(alias="30", description="Paid more than 30 days late, 0 to 1.")
+    ]
+    days_60: Annotated[
+        Probability, Field(alias="60", description="Paid more than 60 days late, 0 to 1.")
+    ]
 
 
 class LateBands(Told):
     """Probabilities that the invoice is paid on time, late or very late; they add up to 1."""
 
-    late_after_days: Annotated[int, Field(description="Late is more days after the due date.")]
-    very_late_after_days: Annotated[int, Field(description="Very late is more days after it.")]
-    on_time: Probability
-    late: Probability
-    very_late: Probability
+    late_after_days: Annotated[int, Field(description="Late is more than these days after due.")]
+    very_late_after_days: Annotated[
+        int, Field(description="Very late is more than these days after due.")
+    ]
+    on_time: Annotated[Probability, Field(description="At most `late_after_days` late, 0 to 1.")]
+    late: Annotated[Probability, Field(description="Between the two, 0 to 1.")]
+    very_late: Annotated[
+        Probability, Field(description="More than `very_late_after_days` late, 0 to 1.")
+    ]
 
 
 class PaidOn(Told):
     """Payment date: paid by p50 as likely as not; p10 to p90 hold four in five; null beyond."""
 
-    p10: Day | None
-    p50: Day | None
-    p90: Day | None
+    p10: Annotated[Day | None, Field(description="Start of the interval, YYYY-MM-DD.")]
+    p50: Annotated[Day | None, Field(description="The median day, YYYY-MM-DD.")]
+    p90: Annotated[Day | None, Field(description="End of the interval, YYYY-MM-DD.")]
 
 
 class DefaultCurve(Told):
     """Probability that the customer defaults within that many days."""
 
-    days_30: Annotated[Probability, Field(alias="30")]
-    days_90: Annotated[Probability, Field(alias="90")]
-    days_180: Annotated[Probability, Field(alias="180")]
-    days_365: Annotated[Probability, Field(alias="365")]
+    days_30: Annotated[
+        Probability, Field(alias="30", description="Default within 30 days, 0 to 1.")
+    ]
+    days_90: Annotated[
+        Probability, Field(alias="90", description="Default within 90 days, 0 to 1.")
+    ]
+    days_180: Annotated[
+        Probability, Field(alias="180", description="Default within 180 days, 0 to 1.")
+    ]
+    days_365: Annotated[
+        Probability, Field(alias="365", description="Default within 365 days, 0 to 1.")
+    ]
 
 
 class DefaultInterval(Told):
     """Where the probability of default may lie; wider for a customer of whom less is known."""
 
-    horizon_days: Annotated[int, Field(description="Of the probability.")]
-    level: Annotated[Rate, Field(description="Of the interval.")]
-    low: Probability
-    high: Probability
+    horizon_days: Annotated[int, Field(description="Horizon of the probability, in days.")]
+    level: Annotated[Rate, Field(description="Level of the interval, 0 to 1.")]
+    low: Annotated[Probability, Field(description="Lower end of the interval, 0 to 1.")]
+    high: Annotated[Probability, Field(description="Upper end of the interval, 0 to 1.")]
 
 
 class Abstention(BaseModel):
@@ -126,21 +170,22 @@ class Abstention(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    reason: str
+    reason: Annotated[str, Field(description="In words, for the log or a person.")]
 
 
 class Reason(Told):
     """A measure that moved the probability."""
 
     code: Annotated[str, Field(description="Stable name.")]
-    feature: str
+    feature: Annotated[str, Field(description="The measure, as named in docs/features.md.")]
     contribution: Annotated[
         float, Field(description="In log-odds; positive raises the probability.")
     ]
     value: Annotated[float | None, Field(description="In `unit`; null when missing.")]
-    unit: str
+    unit: Annotated[str, Field(description="Of `value` and `compare`: days, rate, EUR …")]
     compare: Annotated[
-        float | None, Field(description="Median of the customers the model learned from.")
+        float | None,
+        Field(description="Median of the customers the model learned from, in `unit`."),
     ]
     fr: French
     en: English
@@ -149,12 +194,14 @@ class Reason(Told):
 class Explanation(Told):
     """A probability taken apart: base + sum of reasons + other = log_odds."""
 
-    curve: Literal["late", "default"]
-    horizon_days: Annotated[int, Field(description="Of the probability.")]
+    curve: Annotated[
+        Literal["late", "default"], Field(description="Which probability is taken apart.")
+    ]
+    horizon_days: Annotated[int, Field(description="Horizon of the probability, in days.")]
     base: Annotated[float, Field(description="What any customer gets, in log-odds.")]
     reasons: Annotated[list[Reason], Field(max_length=4, description="Largest first.")]
     other: Annotated[float, Field(description="All other measures together, in log-odds.")]
-    log_odds: float
+    log_odds: Annotated[float, Field(description="The sum, in log-odds.")]
     probability: Annotated[Probability, Field(description="1 / (1 + exp(−log_odds)).")]
 
 
@@ -181,7 +228,7 @@ class Recommendation(Told):
             "it: 0 when none is needed, null when none does."
         ),
     ]
-    requires_human: bool
+    requires_human: Annotated[bool, Field(description="True when a person has to decide.")]
     fr: French
     en: English
     customer_fr: Annotated[
@@ -208,14 +255,17 @@ class Line(Told):
 
     fr: French
     en: English
-    value: float
-    unit: Literal["cents", "rate", "days"]
+    value: Annotated[float, Field(description="In `unit`.")]
+    unit: Annotated[
+        Literal["cents", "rate", "days"],
+        Field(description="Cents of `currency`, a share 0 to 1, or days."),
+    ]
 
 
 class Rule(Told):
     """A rule of the policy that fired."""
 
-    id: str
+    id: Annotated[str, Field(description="Stable name, of the policy file.")]
     fr: French
     en: English
 
@@ -226,8 +276,10 @@ class Option(Told):
     kind: Annotated[
         Action, Field(description="`review`: the best option, once a person has looked at it.")
     ]
-    deposit_rate: Rate | None
-    terms_days: Annotated[int | None, Field(description="Of shorter terms.")]
+    deposit_rate: Annotated[
+        Rate | None, Field(description="Share of the amount asked on order, 0 to 1; of a deposit.")
+    ]
+    terms_days: Annotated[int | None, Field(description="Days to pay, of shorter terms.")]
     credit: Annotated[Money, Field(description="What would be delivered before it is paid.")]
     uninsured: Annotated[Money, Field(description="The exposure it adds that no insurer pays.")]
     acceptance: Annotated[
@@ -247,16 +299,18 @@ class Option(Told):
     ]
     funding: Annotated[Money, Field(description="Cost of the money lent until it is paid.")]
     cost: Annotated[Money, Field(description="Of the guarantee, the premium or the factor.")]
-    expected_profit: Money
+    expected_profit: Annotated[
+        Money, Field(description="Its worth, in units of `currency`, two decimals.")
+    ]
     admissible: Annotated[bool, Field(description="No rule and no limit stands in the way.")]
     obstacle: Annotated[Rule | None, Field(description="What makes it inadmissible.")]
-    chosen: bool
+    chosen: Annotated[bool, Field(description="The recommended one.")]
 
 
 class Uncovered(Told):
     """Why a part of the order is not insured."""
 
-    id: str
+    id: Annotated[str, Field(description="Stable name.")]
     amount: Annotated[
         Money, Field(description="Left uninsured by it; the parts add up. 0.00: only worth saying.")
     ]
@@ -267,12 +321,15 @@ class Uncovered(Told):
 class Deadline(Told):
     """What the insurer's policy asks for about an overdue invoice, and until when."""
 
-    invoice_id: str
-    kind: Literal["stop_of_deliveries", "threatened_loss_notification"]
+    invoice_id: Annotated[str, Field(description="The seller's number of the invoice.")]
+    kind: Annotated[
+        Literal["stop_of_deliveries", "threatened_loss_notification"],
+        Field(description="Stop delivering, or tell the insurer that a loss threatens."),
+    ]
     due_on: Annotated[Day, Field(description="Last day to do it.")]
-    days_left: Annotated[int, Field(description="0 on the last day, negative when missed.")]
+    days_left: Annotated[int, Field(description="Days left: 0 on the last, negative when missed.")]
     open: Annotated[Money, Field(description="What is unpaid of the invoice.")]
-    is_disputed: bool
+    is_disputed: Annotated[bool, Field(description="True while a dispute on it is open.")]
     fr: French
     en: English
 
@@ -280,7 +337,10 @@ class Deadline(Told):
 class Disagreement(Told):
     """Our probability of default and the insurer's decision contradict each other."""
 
-    kind: Literal["insurer_refuses_low_risk", "insurer_covers_high_risk"]
+    kind: Annotated[
+        Literal["insurer_refuses_low_risk", "insurer_covers_high_risk"],
+        Field(description="Which of the two says less risk."),
+    ]
     fr: French
     en: English
 
@@ -292,7 +352,9 @@ class Insurance(Told):
         Money, Field(description="By the decision in force; 0.00 when there is none.")
     ]
     insured_rate: Annotated[Rate, Field(description="Share of the covered exposure it pays.")]
-    valid_to: Day | None
+    valid_to: Annotated[
+        Day | None, Field(description="Last day of the cover; null when it has no end or is none.")
+    ]
     insured: Annotated[Money, Field(description="Of this order, what the insurer would pay.")]
     uninsured: Annotated[Money, Field(description="Of this order, what it would not.")]
     reasons: Annotated[list[Uncovered], Field(description="Why the uninsured part is.")]
@@ -326,45 +388,54 @@ class Exposure(Told):
 class Override(Told):
     """A person's decision in force; who decided and why stay on the record."""
 
-    id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    id: Annotated[str, Field(description="Of the override.", json_schema_extra={"format": "uuid"})]
     assessment_id: Annotated[str, Field(description="The assessment it was decided on.")]
     role: Annotated[str, Field(description="Of the person, in the policy.")]
-    action: Kind
-    deposit_rate: Rate | None
-    terms_days: Annotated[int | None, Field(description="Of shorter terms.")]
+    action: Annotated[Kind, Field(description="What the person decided.")]
+    deposit_rate: Annotated[
+        Rate | None, Field(description="Share of the amount asked on order, 0 to 1; of a deposit.")
+    ]
+    terms_days: Annotated[int | None, Field(description="Days to pay, of shorter terms.")]
     limit: Annotated[
         Money, Field(description="Exposure, the order included, up to which it holds.")
     ]
-    decided_on: Day
+    decided_on: Annotated[Day, Field(description="Day of the decision.")]
     expires_on: Annotated[Day, Field(description="Last day in force.")]
 
 
 class Versions(Told):
     """Exactly what spoke; null where a curve abstains for want of a model."""
 
-    late: Hash | None
-    default: Hash | None
-    policy: Hash
-    insurance: Annotated[Hash, Field(description="The insurer's policy.")]
+    late: Annotated[Hash | None, Field(description="SHA-256 of the late curve's files.")]
+    default: Annotated[Hash | None, Field(description="SHA-256 of the default curve's files.")]
+    policy: Annotated[Hash, Field(description="SHA-256 of the policy.")]
+    insurance: Annotated[Hash, Field(description="SHA-256 of the insurer's policy.")]
     grades: Annotated[str, Field(description="Name of the master scale.")]
-    code: str
+    code: Annotated[str, Field(description="Version of encours.")]
 
 
 class RecordPlace(Told):
     """Where the assessment stands in the append-only record."""
 
-    entry: Annotated[int, Field(ge=1, description="Its sequence in the record.")]
+    entry: Annotated[int, Field(ge=1, description="Number of its entry in the record, from 1.")]
     leaf_hash: Annotated[
         str,
         Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of its leaf (RFC 6962)."),
     ]
-    sealed: bool
+    sealed: Annotated[
+        bool, Field(description="True once a signed checkpoint covers it; false as it is answered.")
+    ]
 
 
 class Assessment(Told):
     """A recorded assessment; the same bytes each time it is read."""
 
-    id: Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+    id: Annotated[
+        str,
+        Field(
+            description="To read it again, and to quote it.", json_schema_extra={"format": "uuid"}
+        ),
+    ]
     as_of: Annotated[Day, Field(description="Facts before this day count.")]
     known_at: Annotated[
         str,
@@ -392,7 +463,9 @@ class Assessment(Told):
     explanation: Explanation | None
     recommendation: Recommendation
     derivation: Annotated[list[Line], Field(description="Of the chosen option's worth.")]
-    limit_derivation: list[Line]
+    limit_derivation: Annotated[
+        list[Line], Field(description="Of the recommended limit, line by line.")
+    ]
     options: Annotated[
         list[Option],
         Field(description="The chosen one, then by expected profit, inadmissible ones last."),
@@ -414,17 +487,22 @@ class FieldError(Told):
     """What is wrong with a field of the request."""
 
     pointer: Annotated[str, Field(description='JSON pointer, such as "/order/amount".')]
-    detail: str
+    detail: Annotated[str, Field(description="What is wrong with it.")]
+    reason: Annotated[str | None, Field(description="Stable code, of a refused fact.")] = None
 
 
 class Problem(Told):
     """Why there is no answer, and what to do (RFC 9457); never repeats what was sent."""
 
     type: Annotated[
-        str, Field(description="Stable.", json_schema_extra={"format": "uri-reference"})
+        str,
+        Field(
+            description="Stable name of the problem.",
+            json_schema_extra={"format": "uri-reference"},
+        ),
     ]
-    title: str
-    status: int
+    title: Annotated[str, Field(description="In words, the same for every problem of this type.")]
+    status: Annotated[int, Field(description="The HTTP status code.")]
     detail: Annotated[str, Field(description="What to do.")]
     request_id: Annotated[str, Field(description="As in X-Request-Id and in the service's log.")]
     errors: Annotated[list[FieldError] | None, Field(description="With status 422.")] = None

@@ -13,8 +13,9 @@ from pathlib import Path
 import pysqlite3
 import pytest
 
-from commands.audit import app
+from commands import audit
 from features.store import sqlite_url
+from serving import verification
 from serving.audit import Record
 from serving.checkpoint_keys import Keys
 from serving.sealer import Sealer
@@ -22,7 +23,9 @@ from tests.commands.conftest import Ran
 
 ROOT = Path(__file__).parents[2]
 VERIFIER = ROOT / "docs" / "verify.py"
-AUDIT = [one for one in app.registered_commands if one.callback.__module__ == "commands.audit"]
+AUDIT = [
+    one for one in audit.app.registered_commands if one.callback.__module__ == "commands.audit"
+]
 OF_ANSWERS = {"replay", "bridge", "contest"}  # tests/commands/test_replay.py tries them
 
 
@@ -221,6 +224,25 @@ def test_keys_noted_elsewhere_find_a_record_signed_anew(run, sealed, home, tmp_p
     run("audit", "seal")
     assert run("audit", "verify").code == 0
     assert "no known key signed it" in wrong(run("audit", "verify", "--keys", noted))
+
+
+def test_several_processes_find_the_same(run, home, monkeypatch):
+    """Two processes, seven entries a task; sealed four at a time."""
+    monkeypatch.setattr(verification, "MANY", 10)
+    monkeypatch.setattr(verification, "A_TASK", 7)
+    monkeypatch.setattr(audit, "_processors", lambda: 2)
+    record = Record(sqlite_url(home / "record.db"))
+    for n in range(40):
+        record.append(f"id-{n}", "assessment", b"%d" % n)
+        if n % 4 == 3:
+            run("audit", "seal")
+    assert "40 entries are as they were sealed and signed: 10" in run("audit", "verify").out
+    tamper(home, "UPDATE entries SET body = x'00' WHERE sequence = 29")
+    assert "changed, entry 29" in wrong(run("audit", "verify"))
+    tamper(home, "DELETE FROM entries WHERE sequence = 27")
+    assert "removed, entry 27" in wrong(run("audit", "verify"))
+    tamper(home, "DELETE FROM entries WHERE sequence > 13")
+    assert "truncated, entry 14" in wrong(run("audit", "verify"))
 
 
 # seal, rotate-key

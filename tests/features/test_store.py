@@ -347,6 +347,53 @@ def test_a_number_of_another_customer_is_refused_and_kept_whole(facts_db, exampl
     assert facts.read("B")["invoices"]["invoice_id"].tolist() == ["F3"]
 
 
+def test_each_row_is_told_what_became_of_it(facts_db, example):
+    facts = Store(facts_db, "EUR")
+    facts.append(part(example, slice(0, 2)), FILE)
+    invoices = example["invoices"].set_index(pd.Index(["x", "y", "z"]))
+    invoices.loc["y", "amount_cents"] = 1
+    new = invoices.loc[["x"]].assign(invoice_id="F4").set_index(pd.Index(["new"]))
+    theirs = invoices.loc[["x"]].assign(customer_id="B").set_index(pd.Index(["theirs"]))
+    ledger = Ledger("EUR", {**example.tables, "invoices": pd.concat([theirs, new, invoices])})
+    assert facts.append(ledger, FILE).outcome(ledger, "invoices").to_dict() == {
+        "x": "already_there",
+        "y": "superseded",
+        "z": "added",
+        "new": "added",
+        "theirs": "refused",
+    }
+
+
+def test_a_payment_of_an_invoice_that_another_append_took_meanwhile_is_refused(facts_db, example):
+    """
+    invoice | customer | issued_on  | due_on     | amount
+    F9      | A        | 2024-03-01 | 2024-03-31 | 100.00
+    F2      | B        | 2024-03-01 | 2024-03-31 | 100.00
+
+    settlement_id | settled_on | customer | invoice | amount
+    P1            | 2024-03-20 | A        | F9      | 60.00
+    P2            | 2024-03-20 | A        | F2      | 60.00
+    P3            | 2024-03-20 | B        | F2      | 60.00
+    P4            | 2024-03-20 | B        |         | 60.00
+    """
+    facts = Store(facts_db, "EUR")
+    facts.append(example, FILE)  # since the ledger was checked: F2 is A's
+    tables = read_tables(
+        test_a_payment_of_an_invoice_that_another_append_took_meanwhile_is_refused.__doc__
+    )
+    tables["customers"] = example["customers"]
+    ledger = ledger_of(tables)
+    appended = facts.append(ledger, FILE)
+    assert appended.outcome(ledger, "settlements").tolist() == [
+        *("added", "added", "refused", "added")  # P2 pays the F2 that A owes
+    ]
+    assert appended.rejects[["table", "label", "reason"]].values.tolist() == [
+        ["invoices", 1, "belongs_to_another_customer"],
+        ["settlements", 2, "not_the_invoiced_customer"],
+    ]
+    assert facts.read("B")["settlements"]["settlement_id"].tolist() == ["P4"]
+
+
 def test_a_customer_is_corrected_too(facts_db, example):
     facts = Store(facts_db, "EUR")
     facts.append(example, FILE)

@@ -30,6 +30,7 @@ from serving.envelope import Envelope
 from serving.keys import Keys
 from serving.limits import LONGEST_BODY_BYTES
 from serving.problems import Fault
+from serving.routes.facts import PATHS
 from serving.schemas import (
     ASSESSMENT_EXAMPLE,
     REQUEST_EXAMPLE,
@@ -37,6 +38,10 @@ from serving.schemas import (
     AssessmentRequest,
     Problem,
 )
+from serving.schemas.alert import AcknowledgementRequest
+from serving.schemas.desk import OF_DESK
+from serving.schemas.facts import NAMES
+from serving.schemas.override import OverrideRequest
 
 ID = "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f"
 ANSWER = f'{{ "id":"{ID}",\t"name": "Méré",  "p": 0.10 }}\n'.encode()  # no serializer writes so
@@ -370,7 +375,7 @@ def test_no_body_makes_the_service_fail(body):
 
 
 @pytest.mark.parametrize(
-    "path", ["/nothing", "/docs", "/v1/assessments/", "/v1", "/%00", "//v1/assessments"]
+    "path", ["/nothing", "/docs/", "/redoc", "/v1/assessments/", "/v1", "/%00", "//v1/assessments"]
 )
 def test_an_unknown_path_is_not_found(app, path):
     expect(call(app, "GET", path), problems.NOT_FOUND)
@@ -570,25 +575,59 @@ def test_a_good_request_logs_the_route_and_no_data(app):
         answer = post(app, body)
         call(app, "GET", f"/v1/assessments/{ID}")
     made, found = logs
-    assert made.pop("milliseconds") >= 0
+    total, work = made.pop("milliseconds"), made.pop("work_milliseconds")
+    assert total >= work + made.pop("waiting_milliseconds") - 0.2  # each is rounded
     assert made == {
         "event": "request",
         "log_level": "info",
         "method": "POST",
         "route": "/v1/assessments",
         "status": 201,
+        "key": KEY.key.id,
         "request_id": answer.headers["x-request-id"],
     }
+    assert KEY.text.rpartition("_")[2] not in str(logs)
     assert found["route"] == "/v1/assessments/{assessment_id}"
     assert ID not in str(logs)
 
 
-@pytest.mark.parametrize("path", ["/", "/openapi.json", "/nothing", f"/v1/assessments/{ID}"])
+def test_the_log_tells_the_wait_for_a_thread_from_the_work(stub, monkeypatch):
+    monkeypatch.setattr(api, "THREADS", 1)
+    app = create_app(stub)
+    stub.assess = lambda *_: (time.sleep(0.2), ANSWER)[1]
+
+    async def both() -> None:
+        one = {"content": json.dumps(REQUEST_EXAMPLE), "headers": JSON}
+        await asyncio.gather(*(_call(app, "POST", "/v1/assessments", **one) for _ in "ab"))
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(both())
+    first, second = logs
+    assert first["work_milliseconds"] >= 200
+    assert first["waiting_milliseconds"] < 150 <= second["waiting_milliseconds"]
+
+
+def test_of_a_stranger_the_log_names_no_key(app):
+    with structlog.testing.capture_logs() as logs:
+        call(app, "GET", f"/v1/assessments/{ID}", headers={})
+    assert logs[0]["key"] is None
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/openapi.json", "/docs", "/nothing", f"/v1/assessments/{ID}"]
+)
 def test_every_answer_has_the_secure_headers(app, path):
     one, two = call(app, "GET", path), call(app, "GET", path)
     assert one.headers["x-content-type-options"] == "nosniff"
     assert one.headers["cache-control"] == "no-store"
-    assert one.headers["content-security-policy"] == "default-src 'none'"
+    assert one.headers["referrer-policy"] == "no-referrer"
+    assert one.headers["x-frame-options"] == "DENY"
+    assert one.headers["cross-origin-resource-policy"] == "same-origin"
+    policy = one.headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'; ")
+    assert "frame-ancestors 'none'" in policy
+    assert path == "/docs" or "'self'" not in policy
+    assert not any(name.startswith("access-control-") for name in one.headers)  # no CORS
     assert re.fullmatch("[0-9a-f]{32}", one.headers["x-request-id"])
     assert one.headers["x-request-id"] != two.headers["x-request-id"]
 
@@ -613,12 +652,35 @@ def test_the_description_is_openapi_3_1_with_nothing_missing(document):
     )
 
 
+_READ_ONE = "200 401 403 404 405 429 500 503 504"
+_READ_MANY = "200 401 403 404 405 422 429 500 503 504"
+_WRITTEN = "200 400 401 403 404 405 408 409 413 415 422 429 500 503 504"
+
+
 def test_the_description_names_every_route_and_every_problem(app, document):
     routes = {
         ("POST", "/v1/assessments"): "201 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
         ("GET", "/v1/assessments/{assessment_id}"): "200 401 403 404 405 429 500 503 504",
+        **{
+            ("POST", f"/v1/{path}"): "200 400 401 403 404 405 408 409 413 415 422 429 500 503 504"
+            for path in ("facts", *PATHS.values())
+        },
+        ("GET", "/v1/assessments/{assessment_id}/explanation"): _READ_ONE,
+        ("GET", "/v1/assessments/{assessment_id}/options"): _READ_ONE,
+        ("POST", "/v1/assessments/{assessment_id}/override"): _WRITTEN.replace("200", "201"),
+        ("GET", "/v1/overrides"): _READ_MANY,
+        ("GET", "/v1/customers/{customer_id}"): _READ_ONE,
+        ("GET", "/v1/customers/{customer_id}/assessments"): "200 401 403 404 405 422 429 500 503 "
+        "504",
+        ("GET", "/v1/alerts"): _READ_MANY,
+        ("POST", "/v1/alerts/{alert_id}/acknowledge"): _WRITTEN,
+        ("GET", "/v1/models"): _READ_ONE,
+        ("GET", "/v1/policy"): _READ_ONE,
         ("GET", "/"): "200 404 405 500",
         ("GET", "/openapi.json"): "200 404 405 500",
+        ("GET", "/openapi-3.0.json"): "200 404 405 500",
+        ("GET", "/docs"): "200 404 405 500",
+        ("GET", "/docs/{file}"): "200 404 405 500",
     }
     described = {
         (method.upper(), path): " ".join(sorted(operation["responses"]))
@@ -632,9 +694,17 @@ def test_the_description_names_every_route_and_every_problem(app, document):
 
 def test_the_examples_of_the_description_hold(document):
     Assessment.model_validate(document["components"]["examples"]["assessment"]["value"])
-    asked = document["paths"]["/v1/assessments"]["post"]["requestBody"]["content"]
-    for example in asked["application/json"]["examples"].values():
-        AssessmentRequest.model_validate(example["value"])
+    for path, model in (
+        ("/v1/assessments", AssessmentRequest),
+        ("/v1/assessments/{assessment_id}/override", OverrideRequest),
+        ("/v1/alerts/{alert_id}/acknowledge", AcknowledgementRequest),
+    ):
+        asked = document["paths"][path]["post"]["requestBody"]["content"]
+        for example in asked["application/json"]["examples"].values():
+            model.model_validate(example["value"])
+    for name, (model, value) in OF_DESK.items():
+        assert document["components"]["examples"][name]["value"] == value
+        model.model_validate(value)
     problems = [
         example["value"]
         for methods in document["paths"].values()
@@ -673,4 +743,6 @@ def test_integrators_are_not_told_to_refuse_new_fields(document):
     closed = {
         name for name, schema in schemas.items() if schema.get("additionalProperties") is False
     }
-    assert closed == {"AssessmentRequest", "CustomerGiven", "OrderGiven"}
+    pushed = {"Facts", *NAMES.values()}
+    requests = {"AcknowledgementRequest", "AssessmentRequest", "OverrideRequest"}
+    assert closed == {*requests, "CustomerGiven", "OrderGiven", *pushed}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import string
+
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -17,6 +21,7 @@ TEXT = (
 SIGNATURE = (
     "x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="
 )
+ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "+/"
 CHECKPOINT = Checkpoint("encours.record/x", 3, b"r" * 32, b"c" * 32)
 
 
@@ -72,6 +77,15 @@ def test_every_changed_byte_is_found(signer):
             damaged[place] ^= bit
             with pytest.raises(NoteError):
                 opened(damaged.decode("utf-8", errors="replace"), [signer.verifier])
+
+
+def test_spare_bits_of_base64_are_no_second_way_to_write_a_signature(signer):
+    note = signed(CHECKPOINT.text, [signer])
+    assert note.endswith("=\n")
+    last = ALPHABET.index(note[-3])
+    for spare in (1, 2, 3):
+        with pytest.raises(NoteError):
+            opened(note[:-3] + ALPHABET[last ^ spare] + "=\n", [signer.verifier])
 
 
 def test_nothing_is_dropped_or_added_unnoticed(signer):
@@ -133,6 +147,13 @@ def test_a_key_that_nobody_vouches_for_is_not_trusted(signer, other):
         with pytest.raises(NoteError, match="no key before vouches"):
             vouched([str(signer.verifier), wrong])
     assert vouched([str(other.verifier)], [signer.verifier]) == [signer.verifier]
+
+
+def test_a_key_that_is_too_long_is_refused():
+    data = b"\x01" + bytes(33)
+    key_id = hashlib.sha256(b"x\n" + data).hexdigest()[:8]
+    with pytest.raises(NoteError):
+        Verifier.parse(f"x+{key_id}+{base64.b64encode(data).decode()}")
 
 
 @pytest.mark.parametrize("text", ["", "x", KEY[:-1], KEY.replace("c74f", "c74e"), f"y{KEY}"])

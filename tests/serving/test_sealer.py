@@ -221,7 +221,13 @@ def test_what_was_removed_before_it_was_sealed_is_missed(sealed, record):
     assert "entry 4 was removed before it was sealed" in refusal(sealed)
 
 
-def test_an_entry_put_among_sealed_ones_is_not_sealed(workspace, record):
+def test_an_entry_put_among_sealed_ones_is_not_sealed(sealed, record):
+    tamper(sealed, "INSERT INTO entries VALUES (-1, 'x', 'override', x'7b7d', 'x', 0)")
+    append(record, "d")
+    assert "entry -1 was inserted among entries that were sealed before" in refusal(sealed)
+
+
+def test_entries_that_were_moved_before_they_were_sealed_are_missed(workspace, record):
     append(record, "a", "b", "c")
     tamper(workspace, "UPDATE entries SET sequence = sequence + 10 WHERE sequence > 1")
     with pytest.raises(Alarm, match="entry 2 was removed"):

@@ -97,7 +97,26 @@ def test_an_order_gets_a_problem_that_says_what_to_do(served):
     problem = answer.json()
     assert problem["type"] == "/problems/not-ready"
     assert problem["detail"] == served.client.get("/readyz").text
-    assert "encours import" in problem["detail"] or "(DatabaseError)" in problem["detail"]
+    assert "encours import" in problem["detail"] or "its file is damaged" in problem["detail"]
+
+
+def test_the_client_speaks_with_the_process_and_says_why_there_is_no_answer(served):
+    from serving.client import Encours, EncoursProblem
+
+    key = served.client.headers["authorization"].removeprefix("Bearer ")
+    with Encours(str(served.client.base_url), key, most_seconds=5) as encours:
+        assert encours.index()["service"] == "encours"
+        assert encours.describe()["openapi"] == "3.1.0"
+        with pytest.raises(EncoursProblem) as raised:  # it does not wait longer than it may
+            encours.assess({"customer": {"id": "C-17"}})
+    assert (raised.value.type, raised.value.retry_after) == ("/problems/not-ready", 30)
+
+
+def test_the_page_of_the_api_is_served_with_its_files(served):
+    page = served.client.get("/docs")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    script = served.client.get("/docs/swagger-ui-bundle.js")
+    assert (script.status_code, script.headers["content-encoding"]) == (200, "gzip")
 
 
 def test_a_pickle_is_not_taken(served):
@@ -121,7 +140,14 @@ def test_its_log_has_one_line_a_request_and_nothing_else_of_it(served):
     text = served.log.read_text()
     requests = [json.loads(line) for line in text.splitlines() if '"event": "request"' in line]
     assert requests[-1]["status"] == 404
-    assert {line["route"] for line in requests} <= {None, "/", "/v1/assessments"}
+    assert {line["route"] for line in requests} <= {
+        None,
+        "/",
+        "/openapi.json",
+        "/docs",
+        "/docs/{file}",
+        "/v1/assessments",
+    }
     assert "canary-4711" not in text
     assert "Tracking Payload" not in text
 

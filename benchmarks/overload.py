@@ -1,0 +1,208 @@
+"""Three times more orders than the service can answer: what it answers stays what it could answer.
+
+The peak is what it answers a second to as many clients as it admits. Then orders arrive at three
+times that rate, whether or not the earlier ones were answered, each on a connection of its own
+pool; rounds of both take turns, so that a busy machine slows both.
+
+python -m benchmarks.overload --seconds 10 --rounds 3
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.page import Row, at_least, at_most, publish
+from benchmarks.seller import Service, bearer, parser, scratch, today_and_orders, warm_up
+from models.workspace import Workspace
+
+TITLE = "Overload"
+AT_PEAK = 16  # connections of the closed loop
+TIMES = 3.0
+LEAST_GOODPUT = 0.85
+MOST_PROBE_SECONDS = 1.0
+LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+@dataclass
+class Round:
+    """What clients saw in a round.
+
+    Attributes
+    ----------
+    answered, refused : list of float
+        Seconds until each.
+    other : int
+        Anything that is neither an answer nor 429 or 503 with Retry-After.
+    probes : list of float
+        Seconds until ``/livez`` answered.
+    """
+
+    answered: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+    other: list[bytes] = field(default_factory=list)
+    probes: list[float] = field(default_factory=list)
+    took: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Answers a second."""
+        return len(self.answered) / self.took
+
+
+class Load:
+    """Sends orders over kept connections, and makes more where all are in use."""
+
+    def __init__(self, port: int, bearer: str, bodies: Sequence[bytes]) -> None:
+        self._port = port
+        self._requests = [_request(bearer, body) for body in bodies]
+        self._numbers = count()
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def ask(self, seen: Round) -> None:
+        """Send the next order and note the answer."""
+        begun = time.perf_counter()
+        try:
+            reader, writer = self._idle.pop() if self._idle else await self._connect()
+            writer.write(self._requests[next(self._numbers) % len(self._requests)])
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = LENGTH.search(head)
+            await reader.readexactly(int(length[1]) if length else 0)
+        except (OSError, asyncio.IncompleteReadError) as error:
+            seen.other.append(repr(error).encode())
+            return
+        took = time.perf_counter() - begun
+        self._idle.append((reader, writer))
+        if head[9:12] == b"201":
+            seen.answered.append(took)
+        elif head[9:12] in {b"503", b"429"} and b"retry-after" in head.lower():
+            seen.refused.append(took)
+        else:
+            seen.other.append(head[:40])
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self._port)
+
+    async def probe(self, seen: Round, until: float) -> None:
+        """Ask whether it is alive, again and again."""
+        while time.perf_counter() < until:
+            begun = time.perf_counter()
+            reader, writer = await self._connect()
+            writer.write(b"GET /livez HTTP/1.1\r\nHost: e\r\nConnection: close\r\n\r\n")
+            head = await reader.read()
+            seen.probes.append(
+                time.perf_counter() - begun if head[9:12] == b"200" else float("inf")
+            )
+            writer.close()
+            await asyncio.sleep(0.2)
+
+    async def closed(self, seconds: float) -> Round:
+        """Ask on some connections, the next order after each answer."""
+        seen, begun = Round(), time.perf_counter()
+
+        async def one() -> None:
+            while time.perf_counter() < begun + seconds:
+                await self.ask(seen)
+
+        await asyncio.gather(*(one() for _ in range(AT_PEAK)))
+        seen.took = time.perf_counter() - begun
+        return seen
+
+    async def open(self, seconds: float, rate: float) -> Round:
+        """Ask at a rate, whether or not the earlier ones were answered."""
+        seen, begun, sent = Round(), time.perf_counter(), 0
+        pending = {asyncio.create_task(self.probe(seen, begun + seconds))}
+        while (elapsed := time.perf_counter() - begun) < seconds:
+            while sent < elapsed * rate:
+                pending.add(asyncio.create_task(self.ask(seen)))
+                sent += 1
+            await asyncio.sleep(0.005)
+        seen.took = time.perf_counter() - begun
+        in_time = len(seen.answered)
+        await asyncio.wait(pending, timeout=30)
+        del seen.answered[in_time:]
+        return seen
+
+
+def _request(bearer: str, body: bytes) -> bytes:
+    head = (
+        "POST /v1/assessments HTTP/1.1\r\nHost: encours\r\nContent-Type: application/json\r\n"
+        f"Authorization: {bearer}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def turns(load: Load, seconds: float, rounds: int) -> list[tuple[Round, Round]]:
+    """Measure the peak and the overload in turns."""
+    await load.closed(seconds / 2)
+    made = []
+    for _ in range(rounds):
+        peak = await load.closed(seconds)
+        made.append((peak, await load.open(seconds, TIMES * peak.rate)))
+    return made
+
+
+def rows(made: Sequence[tuple[Round, Round]]) -> list[Row]:
+    """Compare each overload with the peak before it."""
+    peaks, overs = zip(*made, strict=True)
+    goodput = float(np.median([over.rate / peak.rate for peak, over in made]))
+    refused = np.concatenate([over.refused for over in overs])
+    answered = np.concatenate([over.answered for over in overs])
+    probes = np.concatenate([over.probes for over in overs])
+    other = [one for over in overs for one in over.other]
+    return [
+        Row("peak, answers a second, median", f"{np.median([p.rate for p in peaks]):.0f}"),
+        Row("peak, p99", f"{_p(np.concatenate([p.answered for p in peaks]), 99):.0f} ms"),
+        Row("orders at three times that", f"{answered.size + refused.size + len(other):,}"),
+        at_least("answers a second, of the peak, median", goodput, LEAST_GOODPUT, "{:.0%}"),
+        Row("answers, p50 and p99", f"{_p(answered, 50):.0f} and {_p(answered, 99):.0f} ms"),
+        Row("refused with Retry-After", f"{refused.size:,}"),
+        Row("until refused, p50 and p99", f"{_p(refused, 50):.0f} and {_p(refused, 99):.0f} ms"),
+        at_most("neither answered nor refused so", len(other), 0, "{}"),
+        at_most("/livez meanwhile, slowest, s", float(probes.max()), MOST_PROBE_SECONDS, "{:.2f}"),
+    ]
+
+
+def _p(seconds: Any, percent: float) -> float:
+    return float(np.percentile(seconds, percent)) * 1000 if len(seconds) else float("nan")
+
+
+def run(here: Path, seconds: float, rounds: int) -> list[Row]:
+    """Overload the real service."""
+    home = here / "home"
+    today, bodies = today_and_orders(home)
+    shown = bearer(Workspace(home).record_url)
+    with Service(home, here / "service.log", {"ENCOURS_TODAY": today}) as service:
+        warm_up(service, shown, bodies)
+        load = Load(service.port, shown, bodies)
+        return rows(asyncio.run(turns(load, seconds, rounds)))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; the exit code is 1 when a target was missed."""
+    taken = parser(__doc__)
+    taken.add_argument("--seconds", type=float, default=10)
+    taken.add_argument("--rounds", type=int, default=3)
+    asked, console = taken.parse_args(arguments), Console()
+    with scratch(asked.home, console) as here:
+        made = run(here, asked.seconds, asked.rounds)
+    notes = (
+        f"`python -m benchmarks.overload --seconds {asked.seconds:g} --rounds {asked.rounds}`: the "
+        f"peak is that of {AT_PEAK} clients who wait for their answers. The client shares the two "
+        "cores with the service, so the times say more of the machine than of the service."
+    )
+    return 0 if publish(console, asked.page, TITLE, made, notes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
