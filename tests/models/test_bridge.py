@@ -80,9 +80,7 @@ def test_nothing_moves_nothing():
 
 def test_windows_of_one_measure_are_told_once_with_the_values_of_the_largest():
     features = ("settled_90_invoices", "settled_365_invoices")
-    rows = [np.array([1.0, 2.0]), np.array([1.0, 2.0]), np.array([3.0, np.nan])] + [
-        np.array([3.0, np.nan])
-    ]
+    rows = [np.array(values) for values in ([1.0, 2.0], [1.0, 2.0], [3.0, np.nan], [3.0, np.nan])]
     before, after = Explained(0.0, np.zeros(2)), Explained(0.0, np.array([0.1, 0.4]))
     found = Looks([before, before, after, after])
     told = bridge(features, rows, found, found, other_model=False, other_policy=False)

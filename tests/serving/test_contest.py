@@ -17,11 +17,11 @@ from serving.contest import Contested, Contester, ContestRefused
 from serving.replay import Entries, Replayer
 from tests.serving.test_replay import Seller
 
-CUSTOMER = "C-00001"
+CUSTOMER = "C-00100"
 ORDER = Order(2_000_00, 120_00, 30)
 UNPAID = """
 customer | invoice | issued_on  | due_on     | amount
-C-00001  | X1      | 2025-05-01 | 2025-05-31 | 90000
+C-00100  | X1      | 2025-05-01 | 2025-05-31 | 90000
 """
 SETTLED = {
     "settlements": [
