@@ -171,9 +171,8 @@ def _say_bridge(found: dict[str, Any], language: Words) -> None:
     for part in found["parts"]:
         table.add_row(part[language], *_amounts(part["log_odds"], part["points"], language))
         for moved in part["moved"][:MOST_MOVED]:
-            values = " → ".join(_value(moved[end], language) for end in ("before", "after"))
             amounts = _amounts(moved["log_odds"], moved["points"], language)
-            table.add_row(f"  {moved[language]}: {values}", *amounts)
+            table.add_row(f"  {moved[language]}{_values(moved, language)}", *amounts)
         if rest := part["moved"][MOST_MOVED:]:
             log_odds, points = (sum(one[unit] for one in rest) for unit in ("log_odds", "points"))
             said = OTHERS[language].format(n=len(rest))
@@ -193,6 +192,12 @@ def _amounts(log_odds: float, points: float, language: Words) -> tuple[str, str]
 
 def _percent(probability: float, language: Words) -> str:
     return f"{_point(f'{100 * probability:.3f}', language)} %"
+
+
+def _values(moved: dict[str, Any], language: Words) -> str:
+    if moved["before"] is None and moved["after"] is None:
+        return ""
+    return f": {_value(moved['before'], language)} → {_value(moved['after'], language)}"
 
 
 def _value(value: float | None, language: Words) -> str:

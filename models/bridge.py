@@ -41,6 +41,8 @@ WORDS: dict[Kind, tuple[str, str]] = {
         "another policy: no effect on the probability",
     ),
 }
+TERM = "term_days"
+TERM_WORDS = ("part propre de l’horizon demandé", "the share of the term asked")
 CONVENTION = (
     "Points : log-cotes de chaque part × la pente de la corde entre les deux probabilités.",
     "Points: each part's log-odds × the slope of the chord between the two probabilities.",
@@ -53,7 +55,8 @@ class Moved(NamedTuple):
     Attributes
     ----------
     feature : str
-        The window that moves most.
+        The window that moves most; ``term_days`` is the term asked, which weighs more on one
+        customer than on another.
     fr, en : str
         Its label.
     before, after : float or None
@@ -133,6 +136,10 @@ class Looks(NamedTuple):
         moved: NDArray[np.float64] = after - before
         return moved
 
+    def step_of_base(self, look: int) -> float:
+        """Say what the base moves: the term's own share, which hangs on the row it is asked of."""
+        return self.explained[look + 1].base - self.explained[look].base
+
 
 def bridge(
     features: Sequence[str],
@@ -161,8 +168,12 @@ def bridge(
     parts = []
     for look, kind in enumerate(STEPS):
         by_feature = (old.step(look) + new.step(look)) / 2
+        base = (old.step_of_base(look) + new.step_of_base(look)) / 2
         moved = _by_measure(features, by_feature, rows[look], rows[look + 1], slope)
-        total = math.fsum(by_feature.tolist())
+        if base != 0:
+            of_term = Moved(TERM, *TERM_WORDS, None, None, base, base * slope)
+            moved = tuple(sorted([*moved, of_term], key=_size))
+        total = math.fsum([base, *by_feature.tolist()])
         parts.append(Part(kind, *WORDS[kind], total, total * slope, moved))
     if other_model:
         ends = [new.log_odds(look) - old.log_odds(look) for look in (0, len(STEPS))]
@@ -205,7 +216,11 @@ def _by_measure(
         values = _value(before[most]), _value(after[most])
         labels = words["fr"].label, words["en"].label
         moved.append(Moved(features[most], *labels, *values, total, total * slope))
-    return tuple(sorted(moved, key=lambda one: -abs(one.log_odds)))
+    return tuple(sorted(moved, key=_size))
+
+
+def _size(moved: Moved) -> float:
+    return -abs(moved.log_odds)
 
 
 def _value(value: float) -> float | None:

@@ -19,8 +19,9 @@ numbers = st.floats(-5, 5)
 four = st.lists(st.lists(numbers, min_size=4, max_size=4), min_size=4, max_size=4)
 
 
-def looks(base: float, contributions: list[list[float]]) -> Looks:
-    return Looks([Explained(base, np.array(row)) for row in contributions])
+def looks(base: float, contributions: list[list[float]], drift: float = 0.0) -> Looks:
+    """Give four looks whose base drifts: the term's own share hangs on the row."""
+    return Looks([Explained(base + n * drift, np.array(r)) for n, r in enumerate(contributions)])
 
 
 def bridged(old: Looks, new: Looks, **said: bool) -> Bridge:
@@ -44,9 +45,9 @@ def test_the_example_of_the_module():
     assert found.log_odds_after == pytest.approx(-2.25)
 
 
-@given(four, four, numbers, numbers)
-def test_parts_and_their_measures_add_up_in_log_odds_and_in_points(old, new, base, other):
-    found = bridged(looks(base, old), looks(other, new))
+@given(four, four, numbers, numbers, numbers)
+def test_parts_and_their_measures_add_up_in_log_odds_and_in_points(old, new, base, other, drift):
+    found = bridged(looks(base, old, drift), looks(other, new, -2 * drift))
     moved = found.log_odds_after - found.log_odds_before
     assert math.fsum(part.log_odds for part in found.parts) == pytest.approx(moved, abs=1e-9)
     points = math.fsum(part.points for part in found.parts)
