@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 3000
+WORKERS ?= logical
 export OMP_WAIT_POLICY ?= passive
 export MLFLOW_DISABLE_TELEMETRY := true
 export BENTOML_DO_NOT_TRACK := true
@@ -17,9 +18,9 @@ help:  ## list the targets
 run: $(VENV)/run.done  ## serve assessments; on first use simulate, import, train (LEDGER=path MAPPING=path for your own file, a FEC needs no MAPPING)
 	@$(BIN)/encours run --port $(PORT) $(if $(LEDGER),--ledger "$(LEDGER)") $(if $(MAPPING),--mapping "$(MAPPING)")
 
-test: $(VENV)/dev.done  ## run every check and test
+test: $(VENV)/dev.done  ## run every check and test, on up to four cores (WORKERS=0: in one process)
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 
 check: lint types  ## lint and types
 
