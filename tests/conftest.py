@@ -5,6 +5,8 @@ import os
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # before any import of MLflow
 os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.pop("COLUMNS", None)  # of a terminal: readline leaves it to pytest-xdist's workers
+os.environ.pop("LINES", None)
 
 import shutil
 from collections.abc import Callable, Iterator
