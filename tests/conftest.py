@@ -28,7 +28,9 @@ from training.promote import promote
 from training.tracking import Tracking
 from training.train import Books, Plan, Trained, train_default, train_late
 
-hypothesis.settings.register_profile("encours", deadline=None)  # machines are slow at times
+hypothesis.settings.register_profile(  # machines are slow at times
+    "encours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("encours")
 ROOT = Path(__file__).parents[1]
 POLICY = ROOT / "models" / "policy.yaml"
