@@ -16,6 +16,7 @@ OVERLOAD ?= 10
 STOPS ?= 20
 POSTGRES_KILLS ?= 20
 SOAK ?= 60
+WORKERS ?= logical
 export OMP_WAIT_POLICY ?= passive
 export OPENBLAS_NUM_THREADS ?= 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -28,9 +29,9 @@ help:  ## list the targets
 run: $(VENV)/run.done  ## serve assessments; on first use simulate, import, train (LEDGER=path MAPPING=path for your own file, a FEC needs no MAPPING)
 	@$(BIN)/encours run --port $(PORT) $(if $(LEDGER),--ledger "$(LEDGER)") $(if $(MAPPING),--mapping "$(MAPPING)")
 
-test: $(VENV)/dev.done  ## run every check and test
+test: $(VENV)/dev.done  ## run every check and test, on up to four cores (WORKERS=0: in one process)
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 
 check: lint types  ## lint and types
 

@@ -203,7 +203,7 @@ def test_the_index_names_the_routes(app):
 
 
 def test_assessments_run_beside_each_other(app, stub):
-    meeting = threading.Barrier(2, timeout=5)  # broken, thus a 500, if one waits for the other
+    meeting = threading.Barrier(2, timeout=60)  # broken, thus a 500, if one waits for the other
     stub.assess = lambda *_: (meeting.wait(), ANSWER)[1]
 
     async def both() -> list[httpx.Response]:
