@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from commands import replay
 from commands.shared import console, say, stop, workspace_here
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ app = typer.Typer(
     help="Verify that the record is as it was signed, and prove it to others.",
     no_args_is_help=True,
 )
+app.command()(replay.replay)
 Held = Annotated[
     list[Path] | None,
     typer.Option(
@@ -188,7 +190,7 @@ def rotate_key() -> None:
 
 def _recorded() -> Workspace:
     workspace = workspace_here()
-    if not (workspace.home / "record.db").exists():
+    if not workspace.has_record():
         stop("nothing is recorded here yet")
     return workspace
 

@@ -443,16 +443,26 @@ class Store:
             return {name: read_rows(cursor, *query, values) for name, query in queries.items()}
 
     def snapshot(
-        self, customer_id: str, known_at: int, columns: Columns = READ_COLUMNS
+        self,
+        customer_id: str,
+        known_at: int,
+        columns: Columns = READ_COLUMNS,
+        sequence: int | None = None,
     ) -> Snapshot:
-        """Read one customer as known at an instant, in all versions, with the ledger, at once."""
+        """Read one customer as known at an instant, in all versions, with the ledger, at once.
+
+        With a `sequence`, as the store was when this was its last append, but for the ledger.
+        """
         values = {**NOW, "known_at": known_at, "customer": customer_id}
+        if sequence is not None:
+            values["sequence"] = sequence
         queries = self._queries.rows("one", columns, versions=True)
         texts = [self._queries.described(), *(query for query, _ in queries.values())]
         with reading(self._readers) as cursor:
             (described,), *found = run_all(cursor, texts, values)
-        sequence, *ledger = described
-        return Snapshot(sequence, Described(*ledger), few_rows(queries, found))
+        last, *ledger = described
+        seen = last if sequence is None else sequence
+        return Snapshot(seen, Described(*ledger), few_rows(queries, found))
 
     def peers(self, sequence: int | None = None) -> PeerDays:
         """Read how others of each sector and country paid, by day.

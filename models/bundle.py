@@ -236,6 +236,19 @@ def _write_through(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def keep(folder: Path, name: str, data: bytes) -> None:
+    """Put a file named after its hash there for good, whole or not at all, unless it is there."""
+    target = folder / name
+    if target.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        draft = Path(scratch) / name
+        _write_through(draft, data)
+        draft.replace(target)
+    _sync_folder(folder)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make renames in `folder` outlive a power cut, in the order they were made."""
     opened = os.open(folder, os.O_RDONLY)

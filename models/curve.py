@@ -49,6 +49,10 @@ class Calibration:
         """Return ``b`` at each term."""
         return np.interp(term_days, self.terms, self.offsets)
 
+    def log_odds(self, margins: Floats, term_days: NDArray[np.int32]) -> Floats:
+        """Calibrate margins at their terms, both of shape (n,)."""
+        return self.slope * margins + self.offset(term_days)
+
 
 class Explained(NamedTuple):
     """A log-odds taken apart: ``base + contributions.sum()`` is the log-odds.
@@ -122,7 +126,7 @@ class TermCurve:
         starts = range(0, max(1, X.shape[0]), CHUNK)
         parts = [self._margins(X[i : i + CHUNK], term_days[i : i + CHUNK]) for i in starts]
         margins = parts[0] if len(parts) == 1 else np.concatenate(parts)
-        return self.calibration.slope * margins + self.calibration.offset(term_days)
+        return self.calibration.log_odds(margins, term_days)
 
     def probability(self, X: Floats, term_days: NDArray[np.int32]) -> Floats:
         """Probabilities, one a row; see :meth:`log_odds`."""
@@ -136,11 +140,14 @@ class TermCurve:
 
     def log_odds_at(self, row: Floats, term_days: NDArray[np.int32]) -> Floats:
         """Log-odds of one row, shape (n_features,), at several terms, shape (n_terms,)."""
+        return self.calibration.log_odds(self.margins_at(row, term_days), term_days)
+
+    def margins_at(self, row: Floats, term_days: NDArray[np.int32]) -> Floats:
+        """Margins of one row, not calibrated; as :meth:`log_odds_at`."""
         if self.trees is None:
-            return self.log_odds(np.broadcast_to(row, (term_days.size, row.size)), term_days)
+            return self._margins(np.broadcast_to(row, (term_days.size, row.size)), term_days)
         self._check(row.size, term_days)
-        margins = self.trees.margins(row, term_days.astype(np.float64))
-        return self.calibration.slope * margins + self.calibration.offset(term_days)
+        return self.trees.margins(row, term_days.astype(np.float64))
 
     def explain(self, row: Floats, term_days: int) -> Explained:
         """Take one row's log-odds at one term apart; shape of `row`: (n_features,).

@@ -14,6 +14,7 @@ from scipy.special import expit
 
 from features.dictionary import dictionary
 from models.bundle import Bundle
+from models.curve import Explained
 
 MOST_REASONS = 4
 
@@ -83,6 +84,7 @@ def explain(
     term_days: int,
     currency: str,
     log_odds: float | None = None,
+    taken_apart: Explained | None = None,
 ) -> Explanation:
     """Explain one row's probability at one term.
 
@@ -95,6 +97,8 @@ def explain(
         For amounts in the words.
     log_odds : float, optional
         What the curve says of that row and term, where it was asked already.
+    taken_apart : Explained, optional
+        The same, taken apart, where it was already.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def explain(
     (Regulation B, comment 9(b)(2)-1).
     """
     curve = bundle.curve
-    taken_apart = curve.explain(row, term_days)
+    taken_apart = taken_apart or curve.explain(row, term_days)
     contributions = taken_apart.contributions
     chosen = _most_important(curve.features, contributions)
     reasons = tuple(

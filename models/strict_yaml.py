@@ -37,11 +37,17 @@ class Whole(Section):
     """All of a file, with its identity."""
 
     _sha256: str = PrivateAttr(default="")
+    _content: bytes = PrivateAttr(default=b"")
 
     @property
     def sha256(self) -> str:
         """Hash of the file's exact bytes, in hexadecimal: the identity of what it says."""
         return self._sha256
+
+    @property
+    def content(self) -> bytes:
+        """The file's exact bytes."""
+        return self._content
 
 
 Model = TypeVar("Model", bound=Whole)
@@ -110,6 +116,7 @@ def _parsed(document: _Document, model: type[Model], error: type[ValueError]) ->
         faults = [(_path(one), one["msg"]) for one in fault.errors()]
         lines = [f"{name}:{_line(root, at)}: {'.'.join(map(str, at))}: {msg}" for at, msg in faults]
         raise error("\n".join(lines)) from fault
+    checked._content = document.content
     checked._sha256 = hashlib.sha256(document.content).hexdigest()
     return checked
 

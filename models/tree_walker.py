@@ -11,8 +11,10 @@ The format is LightGBM's own (``src/io/tree.cpp``: ``Tree::ToString`` and ``Nume
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import add
 
 CATEGORICAL, DEFAULT_LEFT = 1, 2  # bits of a decision's type
 MISSING_IS_ZERO, MISSING_IS_NAN = 1, 2  # its next two bits; 0: nothing is missing
@@ -56,6 +58,32 @@ class Tree:
             node = (self.left if self._goes_left(node, row) else self.right)[node]
         return self.leaves[~node]
 
+    def margins(self, row: Sequence[float], terms: Sequence[float]) -> list[float]:
+        """Follow one row to its leaves at ascending terms, which part where a node asks for them.
+
+        `row` is without its last input, the term.
+        """
+        if not self.features:
+            return [self.leaves[0]] * len(terms)
+        found = [0.0] * len(terms)
+        waiting = [(0, 0, len(terms))] if terms else []
+        while waiting:
+            node, a, b = waiting.pop()
+            while node >= 0:
+                part = b
+                if self.features[node] == len(row):
+                    if self.decisions[node] >> 2 & 3 == MISSING_IS_ZERO:
+                        return [self.margin([*row, term]) for term in terms]
+                    part = bisect_right(terms, self.thresholds[node], a, b)
+                elif not self._goes_left(node, row):
+                    part = a
+                if a < part < b:
+                    waiting.append((self.right[node], part, b))
+                    b = part
+                node = (self.left if part > a else self.right)[node]
+            found[a:b] = [self.leaves[~node]] * (b - a)
+        return found
+
     def _goes_left(self, node: int, row: Sequence[float]) -> bool:
         value, decision = row[self.features[node]], self.decisions[node]
         missing = decision >> 2 & 3
@@ -80,6 +108,23 @@ def margin(trees: Sequence[Tree], row: Sequence[float]) -> float:
     for tree in trees:  # in order: math.fsum would be closer to the truth and not the same
         total += tree.margin(row)
     return total
+
+
+def margins(trees: Sequence[Tree], row: Sequence[float], terms: Sequence[float]) -> list[float]:
+    """Return a row's margins at ascending terms: what :func:`margin` gives at each.
+
+    Parameters
+    ----------
+    trees : sequence of Tree
+    row : sequence of float
+        The booster's inputs without the term; NaN is missing.
+    terms : sequence of float
+        Values of the last input, never missing.
+    """
+    totals = [0.0] * len(terms)
+    for tree in trees:
+        totals = list(map(add, totals, tree.margins(row, terms)))
+    return totals
 
 
 def read(text: str) -> tuple[Tree, ...]:

@@ -101,6 +101,11 @@ class Workspace:
         return self.home / "policies"
 
     @property
+    def insurance(self) -> Path:
+        """The insurer's policies that answers followed, each under its hash, never deleted."""
+        return self.home / "insurance"
+
+    @property
     def champions(self) -> Path:
         """The pointer file: what speaks now."""
         return self.home / "champions.json"

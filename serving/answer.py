@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import tomllib
-from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
-from pathlib import Path
+from datetime import UTC, date, datetime
 from typing import Any
 
 from features.history import Facts
@@ -16,7 +11,7 @@ from models import depth, grades
 from models.bands import LATE_AFTER_DAYS, VERY_LATE_AFTER_DAYS
 from models.bundle import Champions
 from models.explanation import Explanation
-from models.insurance import InsuranceRules
+from models.insurance import Cover, InsuranceRules
 from models.limits import Limit
 from models.policy import Decision, Option, Order
 from models.situation import as_date
@@ -40,6 +35,7 @@ def compose(
     decision: Decision,
     champions: Champions,
     rules: InsuranceRules,
+    code: str,
     *,
     assumed: bool,
 ) -> dict[str, Any]:
@@ -67,18 +63,9 @@ def compose(
             "policy": _identity(champions.policy),
             "insurance": _identity(rules.sha256),
             "grades": grades.SCALE,
-            "code": _code(),
+            "code": code,
         },
     }
-
-
-@cache
-def _code() -> str:
-    try:
-        return installed("encours")
-    except PackageNotFoundError:  # in a bento, which is no package
-        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
-        return str(project["project"]["version"])
 
 
 def cover_evidence(found: Found | None) -> dict[str, Any] | None:
@@ -100,6 +87,27 @@ def cover_evidence(found: Found | None) -> dict[str, Any] | None:
             "known_at": _instant(cover.known_at),
         },
     }
+
+
+def cover_found(kept: dict[str, Any] | None) -> Found | None:
+    """Read back what :func:`cover_evidence` kept."""
+    if kept is None:
+        return None
+    said, outage = kept["cover"], kept["outage"]
+    cover = None
+    if said is not None:
+        cover = Cover(
+            said["amount_cents"],
+            said["insured_rate"],
+            date.fromisoformat(said["starts_on"]),
+            None if said["ends_on"] is None else date.fromisoformat(said["ends_on"]),
+            said["source"],
+            datetime.fromisoformat(said["known_at"]),
+            is_stale=outage is not None,
+        )
+    checked_at = kept["checked_at"]
+    at = None if checked_at is None else datetime.fromisoformat(checked_at)
+    return Found(cover, at, outage)
 
 
 def _instant(at: datetime | None) -> str | None:

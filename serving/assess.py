@@ -10,54 +10,37 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import uuid7
 
-from features.build import Spine, build
-from features.history import History
-from features.history import build as build_history
 from features.store import Store
 from features.store_database import why
-from features.versions import current
-from models.bundle import BundleError
+from models.bundle import BundleError, keep
 from models.insurance_file import load as rules_of_insurer
-from models.policy import Order, Policy, PolicyError, decide
+from models.policy import Order, PolicyError
 from models.workspace import Workspace
-from serving import shadow
-from serving.answer import compose, cover_evidence, to_bytes, with_its_place
+from serving.answer import with_its_place
+from serving.answering import AssessmentError as AssessmentError
+from serving.answering import Known, Question, answer, microseconds, runs_on
+from serving.answering import OrderNeeded as OrderNeeded
 from serving.audit import Entry, Kept, Once, Record
 from serving.overrides import Overrides
-from serving.situation import Group, Insurer, describe, is_in_default
-from serving.speaking import Speaking, consult
+from serving.situation import Insurer
+from serving.speaking import Speaking
 from serving.watch import Watch, state_of
 
-SCHEMA_VERSION = 1
-HABIT = 20  # invoices that tell a customer's usual order
 RETRY_SECONDS = 10.0  # champions that were refused may have been mended since
 log = structlog.get_logger()
 
 
-class AssessmentError(Exception):
-    """An assessment cannot be given; `detail` says why and what to do, without customer data."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail)
-        self.detail = detail
-
-
 class UnknownCustomer(AssessmentError):
     """The ledger does not know the customer."""
-
-
-class OrderNeeded(AssessmentError):
-    """No order is given and the customer has none to assume."""
 
 
 class OtherCurrency(AssessmentError):
@@ -154,6 +137,7 @@ class Assessor:
         self._ledger = store.ledger
         self._speaking: Speaking | None = None
         self._stamp: tuple[int, int] | None = None
+        self._kept: str | None = None
         self._retry_at = math.inf
         self._loading = Lock()
 
@@ -228,70 +212,55 @@ class Assessor:
             return _as_answered(earlier)
         if currency not in (None, self._ledger.currency):
             raise OtherCurrency(f"The ledger is in {self._ledger.currency}.")
-        speaking = self._current()
-        now = self._clock()
-        as_of = _day(now) + 1  # exclusive: what was recorded today counts
-        sequence, ledger, facts = self._store.snapshot(customer_id, _microseconds(now))
-        if facts["customers"]["customer_id"].size == 0:
-            raise UnknownCustomer("The ledger does not know this customer: import it first.")
-        peers = self._store.peers(sequence)
-        history = build_history(facts, ledger.observed_from, peers)
-        standing = current(facts)  # as thought of now; the features know what was thought before
-        one_view = history.views.are_single
-        books = history if one_view else build_history(standing, ledger.observed_from)
-        asked = order or _usual_order(books, as_of, speaking.policy)
-        spine = _planned(history, customer_id, asked, as_of)
-        row = build(history, spine)[0]
-        in_default = is_in_default(books, speaking.policy, as_of)
-        views = consult(speaking, row, asked, self._ledger.currency, in_default=in_default)
-        seen = describe(
-            books,
-            standing,
-            asked,
-            as_of,
-            now,
-            self._insurer,
-            Group(self._store, _microseconds(now)),
-        )
-        decision = decide(asked, seen.situation, views.risk, speaking.policy)
-        decision, override = self._overrides.apply(
-            decision, customer_id, asked, seen.situation, as_of, speaking.policy
-        )
-        answer = compose(
+        question = Question(
             str(uuid7()),
-            as_of,
-            now,
-            self._ledger.currency,
-            standing,
-            asked,
-            seen,
-            views,
-            decision,
-            speaking.champions,
-            self._insurer.rules,
-            assumed=order is None,
+            customer_id,
+            order,
+            asking.actor,
+            None if asking.once is None else asking.once.fingerprint,
         )
-        answer["override"] = override
-        evidence = {
-            "actor": asking.actor,
-            "request": None if asking.once is None else asking.once.fingerprint,
-            "ledger_id": self._ledger.id,
-            "owed_cents": seen.situation.owed_cents,
-            "facts": sorted(seen.situation.facts),
-            "sequence": sequence,
-            "known_at_microseconds": _microseconds(now),
-            "observed_from": ledger.observed_from,
-            "features": [value.hex() for value in row.tolist()],
-            "cover": cover_evidence(seen.found),
-            "shadow": shadow.score(speaking, row, views),
-        }
-        body = to_bytes({"schema": SCHEMA_VERSION, "answer": answer, "evidence": evidence})
-        entry = self._record.append(answer["id"], "assessment", body, asking.once, asking.deadline)
+        known = self._known(customer_id)
+        body, seen, views, in_default = answer(question, known)
+        entry = self._record.append(question.id, "assessment", body, asking.once, asking.deadline)
         if self._watch is not None:
-            model = speaking.champions.default
-            state = state_of(customer_id, now, model, seen, views, in_default=in_default)
+            model = known.speaking.champions.default
+            state = state_of(customer_id, known.now, model, seen, views, in_default=in_default)
             self._watch.see(state, entry.id)
         return with_its_place(entry)
+
+    def _known(self, customer_id: str) -> Known:
+        """Gather what is known now of a customer, and what speaks."""
+        speaking = self._current()
+        self._keep_rules()
+        now = self._clock()
+        sequence, ledger, facts = self._store.snapshot(customer_id, microseconds(now))
+        if facts["customers"]["customer_id"].size == 0:
+            raise UnknownCustomer("The ledger does not know this customer: import it first.")
+        return Known(
+            now,
+            sequence,
+            ledger,
+            facts,
+            self._store.peers(sequence),
+            self._store,
+            self._insurer,
+            speaking,
+            self._overrides.in_force(customer_id, now.date()),
+            runs_on(),
+        )
+
+    def _keep_rules(self) -> None:
+        """Keep the insurer's policy by its hash, as policies are: a replay reads it there."""
+        rules = self._insurer.rules
+        if self._kept == rules.sha256:
+            return
+        try:
+            keep(self._workspace.insurance, f"{rules.sha256}.yaml", rules.content)
+        except OSError as error:
+            raise NotReady(
+                f"The insurer's policy cannot be kept beside the record ({error.strerror})."
+            ) from error
+        self._kept = rules.sha256
 
     @nothing_unrecorded()
     def find(self, assessment_id: str) -> bytes | None:
@@ -304,35 +273,6 @@ class Assessor:
 
 def _as_answered(earlier: Entry | Kept) -> bytes:
     return earlier.body if isinstance(earlier, Kept) else with_its_place(earlier)
-
-
-def _usual_order(history: History, as_of: int, policy: Policy) -> Order:
-    """Assume the median amount and terms of the customer's latest invoices."""
-    invoices = history.invoices
-    end = int(np.searchsorted(invoices.known_on, as_of))  # a post-dated one is not known yet
-    if end == 0:
-        raise OrderNeeded("This customer has no invoice yet to assume an order from: give one.")
-    latest = slice(max(0, end - HABIT), end)
-    amount = int(np.median(invoices.amount_cents[latest]))
-    terms = int(np.median((invoices.due_on - invoices.issued_on)[latest]))
-    return Order(amount, policy.assumed_margin_cents(amount), terms)
-
-
-def _planned(history: History, customer_id: str, order: Order, as_of: int) -> Spine:
-    """Plan the order's invoice for `as_of`: described, as in training, by what was known before."""
-    customer = history.codes(np.array([customer_id], object))
-    days = np.array([as_of, as_of, as_of + order.terms_days], np.int32)
-    nothing = np.array([-1], np.int64)
-    amount = np.array([order.amount_cents], np.int64)
-    return Spine(customer, days[:1], nothing, amount, days[1:2], days[2:])
-
-
-def _day(instant: datetime) -> int:
-    return (instant.date() - datetime(1970, 1, 1, tzinfo=UTC).date()).days
-
-
-def _microseconds(instant: datetime) -> int:
-    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -37,12 +37,12 @@ def profile(opened: Opened, customer_id: str, *, whole: bool) -> bytes:
     """
     now, store = opened.clock(), opened.store
     as_of, known_at = (now - EPOCH).days + 1, (now - EPOCH) // timedelta(microseconds=1)
-    _, ledger, facts = store.snapshot(customer_id, known_at)
+    sequence, ledger, facts = store.snapshot(customer_id, known_at)
     standing = current(facts)
     if standing["customers"]["customer_id"].size == 0:
         raise UnknownCustomer("The ledger does not know this customer: import it first.")
     books = build(standing, ledger.observed_from)
-    group = Group(store, known_at)
+    group = Group(store, known_at, sequence, ledger.observed_from)
     seen = describe(books, standing, NO_ORDER, as_of, now, opened.insurer, group)
     customer = {name: column[0] for name, column in standing["customers"].items()}
     last = opened.record.of_customer(customer_id, "assessment", 1)

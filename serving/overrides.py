@@ -16,7 +16,6 @@ from typing import Any
 from models.limits import Order, Situation
 from models.overrides import Choice, Override, applied, counts
 from models.policy import Decision, Policy
-from models.situation import as_date
 from serving.audit import Record
 
 KIND = "override"
@@ -47,30 +46,6 @@ class Overrides:
         latest = self._latest.get(customer_id)
         return latest if latest is not None and latest.in_force(today) else None
 
-    def apply(
-        self,
-        decision: Decision,
-        customer_id: str,
-        order: Order,
-        situation: Situation,
-        as_of: int,
-        policy: Policy,
-    ) -> tuple[Decision, dict[str, Any] | None]:
-        """Put a person's decision in the place of the policy's, where one counts for the order.
-
-        Returns
-        -------
-        Decision
-        dict or None
-            The override as an answer shows it: neither the name nor the reason leave the record.
-        """
-        found = self.in_force(customer_id, as_date(as_of - 1))
-        if found is None:
-            return decision, None
-        owed_cents, true = situation.owed_cents, situation.facts
-        instead = applied(found, decision, order, owed_cents, true, policy) or decision
-        return instead, shown(found) if counts(instead) else None
-
     def _catch_up(self) -> None:
         with self._reading:
             for entry in self._record.after(self._seen, KIND):
@@ -78,6 +53,34 @@ class Overrides:
                 self._all.append(read)
                 self._latest[read.customer_id] = read
                 self._seen = entry.sequence
+
+
+def apply(
+    found: Override | None, decision: Decision, order: Order, situation: Situation, policy: Policy
+) -> tuple[Decision, dict[str, Any] | None]:
+    """Put a person's decision in the place of the policy's, where one counts for the order.
+
+    Parameters
+    ----------
+    found : Override or None
+        In force on the day.
+    decision : Decision
+        The policy's.
+    order : Order
+    situation : Situation
+    policy : Policy
+
+    Returns
+    -------
+    Decision
+    dict or None
+        The override as an answer shows it: neither the name nor the reason leave the record.
+    """
+    if found is None:
+        return decision, None
+    owed_cents, true = situation.owed_cents, situation.facts
+    instead = applied(found, decision, order, owed_cents, true, policy) or decision
+    return instead, shown(found) if counts(instead) else None
 
 
 def shown(override: Override) -> dict[str, Any]:

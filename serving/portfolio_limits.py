@@ -27,7 +27,7 @@ from models.targets import ACTIVE_DAYS, DEFAULT_DEFINITIONS, find_defaults, is_i
 from models.wording import Words
 from serving.speaking import cure_rate
 
-HABIT = 20  # invoices that tell a usual order, as in serving.assess
+HABIT = 20  # invoices that tell a usual order, as in serving.answering
 DAYS_SINCE_LAST = CUSTOMER_FEATURES.index("purchases_days_since_last")
 NO_MODEL = Words("aucun modèle de défaut en service", "no default model is in charge")
 TOO_THIN = Words("client trop peu connu : à décider", "too little is known of the customer: decide")

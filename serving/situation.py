@@ -85,10 +85,23 @@ class Seen:
 
 
 class Group(NamedTuple):
-    """The store to look the rest of a group up in, and as known at which instant."""
+    """The store to look the rest of a group up in, and as known when.
+
+    Attributes
+    ----------
+    store : Store
+    known_at : int
+        Instant, in microseconds since 1970.
+    sequence : int
+        The store's last append that counts.
+    observed_from : int
+        The first day the ledger knew anything of, then.
+    """
 
     store: Store
     known_at: int
+    sequence: int
+    observed_from: int
 
 
 def describe(
@@ -147,7 +160,7 @@ def _rest_of_group(known: Position, customer_id: str, as_of: int, group: Group) 
     """Add up what the other companies of the group owe and buy."""
     if known.group is None:
         return NOBODY
-    members = group.store.members(known.group, group.known_at)
+    members = group.store.members(known.group, group.known_at, group.sequence)
     others = [one for one in members if one != customer_id][:MOST_MEMBERS]
     positions = [_position_of(one, as_of, group) for one in others]
     return RestOfGroup(
@@ -157,8 +170,8 @@ def _rest_of_group(known: Position, customer_id: str, as_of: int, group: Group) 
 
 
 def _position_of(customer_id: str, as_of: int, group: Group) -> Position:
-    _, ledger, facts = group.store.snapshot(customer_id, group.known_at)
-    return position(build_history(current(facts), ledger.observed_from), 0, as_of)
+    found = group.store.snapshot(customer_id, group.known_at, sequence=group.sequence)
+    return position(build_history(current(found.facts), group.observed_from), 0, as_of)
 
 
 def _open_invoices(history: History, as_of: int) -> Iterator[OpenInvoice]:

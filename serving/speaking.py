@@ -18,6 +18,7 @@ from models.bundle import Bundle, BundleError, Champions
 from models.curve import (
     DEFAULT_HORIZONS,
     LATE_TERMS,
+    Explained,
     PaidOn,
     TermCurve,
     expected_delay_days,
@@ -57,8 +58,10 @@ class Speaking:
     refused: dict[str, str]
 
     @classmethod
-    def load(cls, workspace: Workspace, ledger_id: str) -> Speaking:
-        """Load what the pointer file names, each file verified before it is parsed.
+    def load(
+        cls, workspace: Workspace, ledger_id: str, champions: Champions | None = None
+    ) -> Speaking:
+        """Load what the pointer file names, or `champions`, each file verified before it is parsed.
 
         Raises
         ------
@@ -67,8 +70,7 @@ class Speaking:
             ledger, set of features (that of the other curve) or default definition. Of a
             challenger, which harms nobody, the reason is kept in ``refused``.
         """
-        champions = Champions.load(workspace.champions)
-
+        champions = champions or Champions.load(workspace.champions)
         policy = _policy(workspace, champions.policy)
         definition = asdict(DEFAULT_DEFINITIONS[policy.default_definition])
 
@@ -138,6 +140,10 @@ class Views(NamedTuple):
         ``on_time``, ``late`` and ``very_late``: they add up to 1.
     default_interval : depth.Interval or None
         Of P(default within 365 days); ``None`` where there is none, or it was not measured.
+    margins : dict
+        Terms asked and what the booster said of them, by question that speaks.
+    taken_apart : Explained or None
+        The curve that is explained.
     """
 
     late: dict[int, float] | None
@@ -151,6 +157,15 @@ class Views(NamedTuple):
     standing: Standing | None
     late_bands: dict[str, float] | None
     default_interval: depth.Interval | None
+    margins: dict[str, Asked]
+    taken_apart: Explained | None
+
+
+class Asked(NamedTuple):
+    """Terms that a curve was asked at, and its booster's margins there."""
+
+    terms: NDArray[np.int32]
+    margins: NDArray[np.float64]
 
 
 class Standing(NamedTuple):
@@ -187,12 +202,17 @@ def consult(
     standing = Standing.of(1.0) if in_default else None
     if default is not None:
         standing = Standing.of(default.by_horizon[grades.HORIZON_DAYS])
-    explanation = None
+    explanation, taken_apart = None, None
     if default is not None and speaking.default is not None:
-        known, said = row[: len(speaking.default.curve.features)], default.log_odds
-        explanation = explain(speaking.default, known, default.horizon_days, currency, said)
+        known, days = row[: len(speaking.default.curve.features)], default.horizon_days
+        taken_apart = speaking.default.curve.explain(known, days)
+        said = default.log_odds
+        explanation = explain(speaking.default, known, days, currency, said, taken_apart)
     elif late is not None and speaking.late is not None:
-        explanation = explain(speaking.late, row, LATE_EXPLAINED_DAYS, currency, late.log_odds)
+        days, said = LATE_EXPLAINED_DAYS, late.log_odds
+        taken_apart = speaking.late.curve.explain(row, days)
+        explanation = explain(speaking.late, row, days, currency, said, taken_apart)
+    spoke = {"late": late, "default": default}
     return Views(
         late=None if late is None else late.by_term,
         paid_on=None if late is None else late.paid_on,
@@ -205,6 +225,8 @@ def consult(
         standing=standing,
         late_bands=None if late is None else late.bands,
         default_interval=None if default is None else default.interval,
+        margins={question: one.asked for question, one in spoke.items() if one is not None},
+        taken_apart=taken_apart,
     )
 
 
@@ -216,12 +238,14 @@ class _Late(NamedTuple):
     paid_on: PaidOn
     expected_delay_days: float
     bands: dict[str, float]
+    asked: Asked
 
 
 def _ask_late(bundle: Bundle, row: NDArray[np.float64]) -> _Late:
     curve = bundle.curve
     terms = np.arange(curve.shortest, curve.longest + 1, dtype=np.int32)
-    log_odds = curve.log_odds_at(row, terms)
+    margins = curve.margins_at(row, terms)
+    log_odds = curve.calibration.log_odds(margins, terms)
     unpaid = expit(log_odds)
     by_term = {t: float(unpaid[t - curve.shortest]) for t in LATE_TERMS}
     return _Late(
@@ -230,6 +254,7 @@ def _ask_late(bundle: Bundle, row: NDArray[np.float64]) -> _Late:
         payment_interval(terms, unpaid, curve.tail),
         expected_delay_days(terms, unpaid),
         _bands(by_term[LATE_AFTER_DAYS], by_term[VERY_LATE_AFTER_DAYS]),
+        Asked(terms, margins),
     )
 
 
@@ -253,6 +278,7 @@ class _Default(NamedTuple):
     interval : depth.Interval or None
     cured : float
         Share that is paid after all.
+    asked : Asked
     """
 
     by_horizon: dict[int, float]
@@ -262,6 +288,7 @@ class _Default(NamedTuple):
     shorter: float | None
     interval: depth.Interval | None
     cured: float
+    asked: Asked
 
 
 def _ask_default(
@@ -271,7 +298,9 @@ def _ask_default(
     shorter_days = policy.shorter_terms_days(order.terms_days)
     priced = [days for days in (order.terms_days, shorter_days) if days is not None]
     horizons = [*DEFAULT_HORIZONS, *(_horizon(policy, curve, days) for days in priced)]
-    log_odds = curve.log_odds_at(row[: len(curve.features)], np.array(horizons, np.int32))
+    terms = np.array(horizons, np.int32)
+    margins = curve.margins_at(row[: len(curve.features)], terms)
+    log_odds = curve.calibration.log_odds(margins, terms)
     said: list[float] = expit(log_odds).tolist()
     own, *shorter = said[len(DEFAULT_HORIZONS) :]
     by_horizon = dict(zip(DEFAULT_HORIZONS, said, strict=False))
@@ -285,6 +314,7 @@ def _ask_default(
         min(shorter[0], own) if shorter else None,
         None if measured is None else depth.interval(measured, within_a_year, letter),
         cure_rate(reference, policy),
+        Asked(terms, margins),
     )
 
 

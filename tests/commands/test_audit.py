@@ -23,7 +23,10 @@ from tests.commands.conftest import Ran
 
 ROOT = Path(__file__).parents[2]
 VERIFIER = ROOT / "docs" / "verify.py"
-AUDIT = audit.app.registered_commands
+AUDIT = [
+    one for one in audit.app.registered_commands if one.callback.__module__ == "commands.audit"
+]
+OF_ANSWERS = {"replay", "bridge", "contest"}  # tests/commands/test_replay.py tries them
 
 
 @pytest.fixture
@@ -459,6 +462,7 @@ def test_every_command_of_the_page_does_what_it_says(run, sealed, home, tmp_path
     lines = [line for block in page.split("```")[1::2] for line in block.splitlines()]
     commands = [line.replace(" ID ", " id-3 ").split() for line in lines]
     ours = [words[1:] for words in commands if words[:1] == ["encours"]]
+    ours = [words for words in ours if words[1] not in OF_ANSWERS]
     theirs = [words[2:] for words in commands if words[:2] == ["python", "verify.py"]]
     assert {words[1] for words in ours} == {one.name or one.callback.__name__ for one in AUDIT}
     assert len(theirs) == 2

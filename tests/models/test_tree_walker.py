@@ -8,7 +8,7 @@ import pytest
 
 from models import bundle as bundles
 from models import tree_walker
-from models.tree_walker import UnreadableBooster, margin, read
+from models.tree_walker import UnreadableBooster, margin, margins, read
 
 
 def booster_of(X: np.ndarray, **parameters: object) -> lgb.Booster:
@@ -84,3 +84,19 @@ def test_what_cannot_be_followed_is_refused(rows, damage, said):
 
 def test_lightgbm_is_not_imported():
     assert "lightgbm" not in vars(tree_walker)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"zero_as_missing": True}, {"use_missing": False}])
+def test_many_terms_at_once_are_what_each_gives_alone(rows, parameters):
+    trees = read(booster_of(rows, **parameters).model_to_string())
+    rng = np.random.default_rng(5)
+    asked = rng.normal(size=(50, 4)) * rng.choice([0, 1, 1e-36, 1e300], (50, 4))
+    asked[rng.random(asked.shape) < 0.3] = np.nan
+    parted = 0
+    for row in asked.tolist():
+        terms = sorted([0.0, *rng.normal(size=9).tolist()])
+        alone = [margin(trees, [*row, term]) for term in terms]
+        assert margins(trees, row, terms) == alone
+        parted += len(set(alone)) > 1
+    assert parted > 10
+    assert margins(trees, row, []) == []
