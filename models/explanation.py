@@ -100,7 +100,7 @@ def explain(bundle: Bundle, row: NDArray[np.float64], term_days: int, currency: 
     curve = bundle.curve
     taken_apart = curve.explain(row, term_days)
     contributions = taken_apart.contributions
-    chosen = _most_important(curve.features, contributions)
+    chosen = most_important(curve.features, contributions)
     reasons = tuple(
         _reason(bundle, curve.features[i], float(row[i]), float(contributions[i]), currency)
         for i in chosen
@@ -118,13 +118,16 @@ def explain(bundle: Bundle, row: NDArray[np.float64], term_days: int, currency: 
     )
 
 
-def _most_important(features: tuple[str, ...], contributions: NDArray[np.float64]) -> list[int]:
+def most_important(features: tuple[str, ...], contributions: NDArray[np.float64]) -> list[int]:
+    """Choose the places of the reasons to tell, largest first, one of each measure."""
     entries = dictionary()
     told: set[str] = set()
     chosen: list[int] = []
     for i in np.argsort(-np.abs(contributions), kind="stable"):
+        if len(chosen) == MOST_REASONS or contributions[i] == 0:
+            break
         field = entries[features[i]].field
-        if field not in told and contributions[i] != 0 and len(chosen) < MOST_REASONS:
+        if field not in told:
             told.add(field)
             chosen.append(int(i))
     return chosen

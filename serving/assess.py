@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, Protocol
@@ -31,13 +32,14 @@ from models.policy import Order, Policy, PolicyError, decide
 from models.workspace import Workspace
 from serving import shadow
 from serving.answer import compose, cover_evidence, to_bytes, with_its_place
-from serving.audit import Entry, Kept, Once, Record
+from serving.audit import Entry, Kept, New, Once, Record
 from serving.overrides import Overrides
 from serving.situation import Group, Insurer, describe, is_in_default
 from serving.speaking import Speaking, consult
 
 SCHEMA_VERSION = 1
 HABIT = 20  # invoices that tell a customer's usual order
+UNKNOWN = "The ledger does not know this customer: import it first."
 RETRY_SECONDS = 10.0  # champions that were refused may have been mended since
 log = structlog.get_logger()
 
@@ -98,6 +100,9 @@ class Assesses(Protocol):
         asking: Asking = COMMAND_LINE,
     ) -> bytes:
         """Return the answer's JSON, already durable."""
+
+    def at_one_instant(self, asking: Asking) -> Callable[[str, Order | None, str | None], New]:
+        """Take the present instant and the champions of now for several assessments."""
 
     def find(self, assessment_id: str) -> bytes | None:
         """Return the same bytes again, ``None`` when there is no such assessment."""
@@ -215,14 +220,36 @@ class Assessor:
         earlier = None if asking.once is None else self._record.answered(asking.once)
         if earlier is not None:
             return _as_answered(earlier)
+        new = self.at_one_instant(asking)(customer_id, order, currency)
+        return with_its_place(self._record.append(*new, asking.once, asking.deadline))
+
+    def at_one_instant(self, asking: Asking) -> Callable[[str, Order | None, str | None], New]:
+        """Take the present instant and the champions of now for several assessments.
+
+        Returns
+        -------
+        callable
+            Takes what :meth:`assess` takes, raises what it raises, and gives the entry that is
+            still to be recorded.
+        """
+        return partial(self._assessed, asking, self._current(), self._clock())
+
+    def _assessed(
+        self,
+        asking: Asking,
+        speaking: Speaking,
+        now: datetime,
+        customer_id: str,
+        order: Order | None,
+        currency: str | None,
+    ) -> New:
+        """Assess a customer's order; the entry is still to be recorded."""
         if currency not in (None, self._ledger.currency):
             raise OtherCurrency(f"The ledger is in {self._ledger.currency}.")
-        speaking = self._current()
-        now = self._clock()
         as_of = _day(now) + 1  # exclusive: what was recorded today counts
         sequence, ledger, facts = self._store.snapshot(customer_id, _microseconds(now))
         if facts["customers"]["customer_id"].size == 0:
-            raise UnknownCustomer("The ledger does not know this customer: import it first.")
+            raise UnknownCustomer(UNKNOWN)
         peers = self._store.peers(sequence)
         history = build_history(facts, ledger.observed_from, peers)
         standing = current(facts)  # as thought of now; the features know what was thought before
@@ -275,8 +302,7 @@ class Assessor:
             "shadow": shadow.score(speaking, row, views),
         }
         body = to_bytes({"schema": SCHEMA_VERSION, "answer": answer, "evidence": evidence})
-        entry = self._record.append(answer["id"], "assessment", body, asking.once, asking.deadline)
-        return with_its_place(entry)
+        return New(answer["id"], "assessment", body)
 
     @nothing_unrecorded()
     def find(self, assessment_id: str) -> bytes | None:

@@ -27,6 +27,10 @@ from serving.schemas import (
     FieldError,
     Problem,
 )
+from serving.schemas.batch import BATCH_EXAMPLE, Batch, BatchRequest
+from serving.schemas.jobs import JOB_EXAMPLE, Job, JobRequest
+
+DESCRIBED = (AssessmentRequest, Assessment, Problem, BatchRequest, Batch, JobRequest, Job)
 
 
 class Api(FastAPI):
@@ -48,15 +52,24 @@ class Api(FastAPI):
 def _components() -> dict[str, Any]:
     """Describe bodies; the example stands here because FastAPI drops nulls from a route's."""
     _, schemas = models_json_schema(
-        [(model, "validation") for model in (AssessmentRequest, Assessment, Problem)],
+        [(model, "validation") for model in DESCRIBED],
         ref_template="#/components/schemas/{model}",
     )
     key = {"type": "http", "scheme": "bearer", "description": "An API key: `encours keys create`."}
     return {
         "schemas": schemas["$defs"],
-        "examples": {"assessment": {"value": ASSESSMENT_EXAMPLE}},
+        "examples": {
+            "assessment": {"value": ASSESSMENT_EXAMPLE},
+            "batch": {"value": BATCH_EXAMPLE},
+            "job": {"value": JOB_EXAMPLE},
+        },
         "securitySchemes": {"key": key},
     }
+
+
+def content(model: type[Any], examples: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a body of JSON."""
+    return _content("application/json", model, examples)
 
 
 def _content(media_type: str, model: type[Any], examples: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,7 +63,11 @@ class Encours:
                 structlog.processors.JSONRenderer(),
             ]
         )
-        _app()
+        _app().state.jobs.start()  # those that an earlier process left
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    def _stop(self) -> None:
+        _app().state.jobs.close()
 
     def __is_ready__(self) -> bool:
         """Answer ``/readyz``, with the reason when it is not."""

@@ -55,8 +55,10 @@ class Speaking:
     refused: dict[str, str]
 
     @classmethod
-    def load(cls, workspace: Workspace, ledger_id: str) -> Speaking:
-        """Load what the pointer file names, each file verified before it is parsed.
+    def load(
+        cls, workspace: Workspace, ledger_id: str, champions: Champions | None = None
+    ) -> Speaking:
+        """Load what the pointer file names, or `champions`, each file verified before it is parsed.
 
         Raises
         ------
@@ -65,8 +67,7 @@ class Speaking:
             ledger, set of features (that of the other curve) or default definition. Of a
             challenger, which harms nobody, the reason is kept in ``refused``.
         """
-        champions = Champions.load(workspace.champions)
-
+        champions = champions or Champions.load(workspace.champions)
         policy = load(workspace.policies / f"{champions.policy}.yaml")
         if policy.sha256 != champions.policy:
             raise BundleError(f"policy {champions.policy[:12]} was changed")
@@ -201,7 +202,7 @@ def consult(
         measured = speaking.default.reference.get("depth")  # older bundles have none
         if measured is not None:
             default_interval = depth.interval(measured, within_a_year, letter)
-        horizon = _horizon(speaking.policy, curve, order.terms_days)
+        horizon = horizon_of(speaking.policy, curve, order.terms_days)
         explanation = explain(speaking.default, known, horizon, currency)
         probability = explanation.probability
         shorter = _if_shorter(speaking.policy, curve, known, order.terms_days, probability)
@@ -230,7 +231,7 @@ def cure_rate(reference: dict[str, Any], policy: Policy) -> float:
     return float(measured.get("rate", 0.0))
 
 
-def _horizon(policy: Policy, curve: TermCurve, terms_days: int) -> int:
+def horizon_of(policy: Policy, curve: TermCurve, terms_days: int) -> int:
     """Return the horizon, in days, that prices credit on these terms, as far as the curve goes."""
     return min(max(policy.horizon_days(terms_days), curve.shortest), curve.longest)
 
@@ -246,7 +247,7 @@ def _if_shorter(
     shorter_days = policy.shorter_terms_days(terms_days)
     if shorter_days is None:
         return None
-    horizon = np.array([_horizon(policy, curve, shorter_days)], np.int32)
+    horizon = np.array([horizon_of(policy, curve, shorter_days)], np.int32)
     return min(float(curve.at(row, horizon)[0]), probability)
 
 

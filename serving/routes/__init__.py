@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from serving.routes import assessments, description
+from serving.routes import assessments, batch, description, jobs
 
-ROUTERS = (assessments.router, description.router)
+ROUTERS = (assessments.router, batch.router, jobs.router, description.router)
 
 __all__ = ["ROUTERS"]
