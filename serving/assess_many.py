@@ -23,6 +23,7 @@ from serving.opened import Opened
 KIND = "batch"
 SCHEMA_VERSION = 1
 Problem = dict[str, Any]  # with its ``status``
+ProblemOf = Callable[[int, AssessmentError], Problem]
 
 
 class Wanted(NamedTuple):
@@ -38,7 +39,7 @@ def assess_many(
     opened: Opened,
     asked: Sequence[Wanted | Problem],
     asking: Asking,
-    problem_of: Callable[[AssessmentError], Problem],
+    problem_of: ProblemOf,
 ) -> bytes:
     """Assess many customers' orders, record them together, then return the answer.
 
@@ -50,7 +51,7 @@ def assess_many(
     asking : Asking
         Of the whole call; one that was answered before is answered the same.
     problem_of : callable
-        Says why a customer's order is not assessed.
+        Says why the one at a place is not assessed.
 
     Returns
     -------
@@ -67,10 +68,10 @@ def assess_many(
         return _answer(_batch(earlier), opened.record)
     assess = opened.assessor.at_one_instant(asking)
     outcomes: list[New | Problem] = []
-    for one in asked:
+    for place, one in enumerate(asked):
         if time.monotonic() > asking.deadline:
             raise TooLate
-        outcomes.append(_outcome(one, assess, problem_of))
+        outcomes.append(_outcome(place, one, assess, problem_of))
     made = [one for one in outcomes if isinstance(one, New)]
     entries = opened.record.append_many(
         [*made, _entry(outcomes, asking)], asking.once, asking.deadline
@@ -79,9 +80,10 @@ def assess_many(
 
 
 def _outcome(
+    place: int,
     one: Wanted | Problem,
     assess: Callable[[str, Order | None, str | None], New],
-    problem_of: Callable[[AssessmentError], Problem],
+    problem_of: ProblemOf,
 ) -> New | Problem:
     if not isinstance(one, Wanted):
         return one
@@ -90,7 +92,7 @@ def _outcome(
     except NotReady:
         raise
     except AssessmentError as error:
-        return problem_of(error)
+        return problem_of(place, error)
 
 
 def _entry(outcomes: Sequence[New | Problem], asking: Asking) -> New:

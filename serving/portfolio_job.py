@@ -106,10 +106,11 @@ class Where(Protocol):
 
 def in_processes() -> AbstractContextManager[Run]:
     """Score in processes of this machine, one a core, that let others go first."""
-    return processes(max(1, min(4, os.cpu_count() or 1)), _be_modest)
+    return processes(max(1, min(4, os.cpu_count() or 1)), be_modest)
 
 
-def _be_modest() -> None:
+def be_modest() -> None:
+    """Prepare a process that scores: it lets others go first, and ends with the service."""
     os.nice(10)  # an order that waits for its answer goes first
     parent = parent_process()
     assert parent is not None  # noqa: S101 (for the type checker)

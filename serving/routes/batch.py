@@ -104,21 +104,21 @@ def _wanted(place: int, item: object, key: Key) -> Wanted | Problem:
     try:
         asked = body.checked(item, AssessmentRequest)
     except Refusal as refusal:
-        return _item_problem(refusal, f"/items/{place}")
+        return _item_problem(refusal, place)
     if not key.sees(asked.customer.id):
-        return _item_problem(Refusal(UNKNOWN_CUSTOMER))
+        return _item_problem(Refusal(UNKNOWN_CUSTOMER), place)
     if asked.order is None:
         return Wanted(asked.customer.id, None)
     return Wanted(asked.customer.id, asked.order.in_cents(), asked.order.stated_currency)
 
 
-def _problem_of(error: AssessmentError) -> Problem:
-    return _item_problem(refusal_of(error))
+def _problem_of(place: int, error: AssessmentError) -> Problem:
+    return _item_problem(refusal_of(error), place)
 
 
-def _item_problem(refusal: Refusal, under: str = "") -> Problem:
+def _item_problem(refusal: Refusal, place: int) -> Problem:
     said: dict[str, Any] = problem("", refusal)
     del said["request_id"]
     for error in said.get("errors", ()):
-        error["pointer"] = under + error["pointer"]
+        error["pointer"] = f"/items/{place}{error['pointer']}"
     return said

@@ -37,6 +37,8 @@ from serving.schemas import (
     AssessmentRequest,
     Problem,
 )
+from serving.schemas.batch import Batch
+from serving.schemas.jobs import Job
 
 ID = "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f"
 ANSWER = f'{{ "id":"{ID}",\t"name": "Méré",  "p": 0.10 }}\n'.encode()  # no serializer writes so
@@ -616,6 +618,14 @@ def test_the_description_is_openapi_3_1_with_nothing_missing(document):
 def test_the_description_names_every_route_and_every_problem(app, document):
     routes = {
         ("POST", "/v1/assessments"): "201 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
+        (
+            "POST",
+            "/v1/assessments/batch",
+        ): "200 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
+        ("POST", "/v1/jobs"): "202 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
+        ("GET", "/v1/jobs/{job_id}"): "200 401 403 404 405 429 500 503 504",
+        ("DELETE", "/v1/jobs/{job_id}"): "200 401 403 404 405 429 500 503 504",
+        ("GET", "/v1/jobs/{job_id}/result"): "200 401 403 404 405 409 422 429 500 503 504",
         ("GET", "/v1/assessments/{assessment_id}"): "200 401 403 404 405 429 500 503 504",
         ("GET", "/"): "200 404 405 500",
         ("GET", "/openapi.json"): "200 404 405 500",
@@ -632,6 +642,8 @@ def test_the_description_names_every_route_and_every_problem(app, document):
 
 def test_the_examples_of_the_description_hold(document):
     Assessment.model_validate(document["components"]["examples"]["assessment"]["value"])
+    Batch.model_validate(document["components"]["examples"]["batch"]["value"])
+    Job.model_validate(document["components"]["examples"]["job"]["value"])
     asked = document["paths"]["/v1/assessments"]["post"]["requestBody"]["content"]
     for example in asked["application/json"]["examples"].values():
         AssessmentRequest.model_validate(example["value"])
@@ -673,4 +685,5 @@ def test_integrators_are_not_told_to_refuse_new_fields(document):
     closed = {
         name for name, schema in schemas.items() if schema.get("additionalProperties") is False
     }
-    assert closed == {"AssessmentRequest", "CustomerGiven", "OrderGiven"}
+    bulk = {"BatchRequest", "JobRequest"}
+    assert closed == {"AssessmentRequest", "CustomerGiven", "OrderGiven"} | bulk
