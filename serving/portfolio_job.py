@@ -209,7 +209,7 @@ def plan(
     wanted = _wanted(job)
     if wanted is None:
         shards = [Shard(place, each, None) for place, each in enumerate(stretches)]
-        return work, shards, len(store.known().customers)
+        return work, shards, store.count_customers()
     return work, _cut(wanted, stretches), len(wanted)
 
 

@@ -24,7 +24,9 @@ async def _index() -> Response:
         {
             "service": "encours",
             "assess": "POST /v1/assessments",
+            "assess_many": "POST /v1/assessments/batch",
             "find": "GET /v1/assessments/{assessment_id}",
+            "score_a_portfolio": "POST /v1/jobs",
             "description": "GET /openapi.json",
             "alive": "GET /livez",
             "ready": "GET /readyz",
