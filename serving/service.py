@@ -70,12 +70,13 @@ class Encours:
                 structlog.processors.JSONRenderer(),
             ]
         )
-        _app()
+        _app().state.jobs.start()  # those that an earlier process left
         _sealer().start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    def seal_what_is_left(self) -> None:
-        """Seal what was recorded last, and let another worker go on."""
+    def stop(self) -> None:
+        """End the jobs, seal what was recorded last, and let another worker go on."""
+        _app().state.jobs.close()
         _sealer().stop()
 
     def __is_ready__(self) -> bool:
