@@ -250,11 +250,11 @@ def rows(trees: tuple[int, int], job: Job, sampled: Sampled) -> list[Row]:
 
 NOTES = f"""
 A simulated ledger (SQLite) of six years with {INVOICES_A_CUSTOMER} invoices a customer; curves
-trained with the default settings on {TRAINED_PAIRS:,} pairs of its first customers. The job is the
-service's, but that its {CORES} processes do not give way to others: started and compiled code loaded
-within the time, its Parquet and CSV files hashed and on the record at the end. Who is explained by the default
-curve is not by the late one, as in a single answer. *Single answers* decide the order too, and
-write each to the record.
+trained with the default settings on {TRAINED_PAIRS:,} pairs of its first customers. The job is
+the service's, but that its {CORES} processes do not give way to others: started and compiled code
+loaded within the time, its Parquet and CSV files hashed and on the record at the end. Who is
+explained by the default curve is not by the late one, as in a single answer. *Single answers*
+decide the order too, and write each to the record.
 """
 
 
