@@ -14,8 +14,8 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,8 +27,6 @@ from benchmarks import parts
 from benchmarks.page import PAGE, Row, at_least, at_most, publish
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from models.workspace import Workspace
 
 CORES = 2
@@ -112,11 +110,6 @@ def run_job(home: str) -> Job:
 
     _on(CORES)
 
-    @contextmanager
-    def two_processes() -> Iterator[Any]:
-        with processes(CORES, portfolio_job.be_modest) as there:
-            yield there
-
     workspace = _workspace(home)
     store, record = Store(workspace.facts_url), Record(workspace.record_url)
     jobs = Jobs(Path(tempfile.mkdtemp(dir=home)))  # a run that was cut short leaves its own
@@ -125,7 +118,7 @@ def run_job(home: str) -> Job:
     job = jobs.take(1)
     if job is None:
         raise RuntimeError("another job runs there")
-    portfolio_job.run(job, jobs, store, record, workspace, NOW, two_processes)
+    portfolio_job.run(job, jobs, store, record, workspace, NOW, partial(processes, CORES))
     seconds, cpu_seconds = time.perf_counter() - begun, _cpu_seconds() - used
     table = pq.read_table(jobs.file(job.id, "parquet"), columns=["explained_curve"])
     explained = table.num_rows - table["explained_curve"].null_count
@@ -257,11 +250,11 @@ def rows(trees: tuple[int, int], job: Job, sampled: Sampled) -> list[Row]:
 
 NOTES = f"""
 A simulated ledger (SQLite) of six years with {INVOICES_A_CUSTOMER} invoices a customer; curves
-trained with the default settings on {TRAINED_PAIRS:,} pairs of its first customers. The job is the
-service's: {CORES} processes that give way to others, started and compiled code loaded within the
-time, its Parquet and CSV files hashed and on the record at the end. Who is explained by the default
-curve is not by the late one, as in a single answer. *Single answers* decide the order too, and
-write each to the record.
+trained with the default settings on {TRAINED_PAIRS:,} pairs of its first customers. The job is
+the service's, but that its {CORES} processes do not give way to others: started and compiled code
+loaded within the time, its Parquet and CSV files hashed and on the record at the end. Who is
+explained by the default curve is not by the late one, as in a single answer. *Single answers*
+decide the order too, and write each to the record.
 """
 
 
