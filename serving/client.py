@@ -429,6 +429,14 @@ class FactsAnswer(TypedDict):
     results: list[FactResult]
 
 
+class FieldError(TypedDict):
+    """What is wrong with a field of the request."""
+
+    pointer: str
+    detail: str
+    reason: NotRequired[str | None]
+
+
 class InsolvencyFact(TypedDict):
     """A row of `insolvency_events` by `event_id`, of `opened_on`."""
 
@@ -1218,14 +1226,11 @@ class _Operations:
 
     def fetch_a_result(
         self, job_id: str, *, format: Literal["parquet", "csv"] | None = None
-    ) -> Any:
+    ) -> bytes:
         """Fetch a job's result."""
-        return cast(
-            Any,
-            self._call(
-                "GET", f"/v1/jobs/{quote(job_id, safe='')}/result", query={"format": format}
-            ).json(),
-        )
+        return self._call(
+            "GET", f"/v1/jobs/{quote(job_id, safe='')}/result", query={"format": format}
+        ).content
 
     def models(self) -> ModelsTold:
         """Read which models speak, and which are scored in their shadow."""

@@ -156,6 +156,7 @@ async def _cancel(request: Request) -> Response:
 @router.get(
     "/v1/jobs/{job_id}/result",
     operation_id="fetch_a_result",
+    response_class=FileResponse,
     summary="Fetch a job's result",
     description="The file, once the job is done; its hash is on the record.",
     responses={
