@@ -221,6 +221,10 @@ class Record:
             _metadata.create_all(connection)
             _rare.create(connection, checkfirst=True)  # a record of before has none
 
+    def close(self) -> None:
+        """Close its connections; they are made again when they are needed."""
+        self._engine.dispose()
+
     def append(
         self,
         id: str,
@@ -264,6 +268,7 @@ class Record:
         together = [
             self._waiting.popleft() for _ in range(min(len(self._waiting), ENTRIES_A_COMMIT))
         ]
+        together.sort(key=lambda one: one.once or ())  # two processes must not wait for each other
         written: list[tuple[_Waiting, Entry | Exception]] = []
         try:
             with writing(self._engine) as connection:
