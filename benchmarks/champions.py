@@ -179,7 +179,7 @@ def damaged(
                 console.print(f"{answer}"[:300], markup=False)
             mend(workspace, other)
     took = time.monotonic() - begun
-    crashed = int(set(service.pids()) != pids)
+    crashed = len(pids - set(service.pids()))
     good.save(workspace.champions)
     lines = _refusals(service.log) - refused_before
     return [

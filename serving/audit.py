@@ -252,6 +252,10 @@ class Record:
         if filled:
             log.info("record_subjects_filled", rows=filled)
 
+    def close(self) -> None:
+        """Close its connections; they are made again when they are needed."""
+        self._engine.dispose()
+
     def append(
         self,
         id: str,
@@ -316,6 +320,7 @@ class Record:
         while self._waiting and size < ENTRIES_A_COMMIT:
             together.append(self._waiting.popleft())
             size += len(together[-1].new)
+        together.sort(key=lambda one: one.once or ())  # two processes must not wait for each other
         written: list[tuple[_Waiting, list[Entry] | Exception]] = []
         try:
             with writing(self._engine) as connection:
