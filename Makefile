@@ -16,6 +16,7 @@ OVERLOAD ?= 10
 STOPS ?= 20
 POSTGRES_KILLS ?= 20
 SOAK ?= 60
+WORKERS ?= logical
 export OMP_WAIT_POLICY ?= passive
 export OPENBLAS_NUM_THREADS ?= 1
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -28,9 +29,9 @@ help:  ## list the targets
 run: $(VENV)/run.done  ## serve assessments; on first use simulate, import, train (LEDGER=path MAPPING=path for your own file, a FEC needs no MAPPING)
 	@$(BIN)/encours run --port $(PORT) $(if $(LEDGER),--ledger "$(LEDGER)") $(if $(MAPPING),--mapping "$(MAPPING)")
 
-test: $(VENV)/dev.done  ## run every check and test
+test: $(VENV)/dev.done  ## run every check and test, on up to four cores (WORKERS=0: in one process)
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 4 --dist loadfile
 
 check: lint types  ## lint and types
 
@@ -43,7 +44,7 @@ types: $(VENV)/dev.done  ## mypy, strict
 	@$(BIN)/mypy
 
 bench: $(VENV)/dev.done  ## accuracy, speed and memory beside their targets, kept in docs/benchmarks.md (BENCH="--invoices 100000" for less)
-	@missed=0; for part in accuracy card_clients polish simulated_default decisions training serving audit; do \
+	@missed=0; for part in accuracy card_clients polish simulated_default decisions training serving audit portfolio; do \
 	  $(BIN)/python -m benchmarks.$$part || missed=1; done; \
 	$(BIN)/python -m benchmarks.features $(BENCH) && exit $$missed
 

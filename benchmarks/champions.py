@@ -179,7 +179,7 @@ def damaged(
                 console.print(f"{answer}"[:300], markup=False)
             mend(workspace, other)
     took = time.monotonic() - begun
-    crashed = int(set(service.pids()) != pids)
+    crashed = len(pids - set(service.pids()))
     good.save(workspace.champions)
     lines = _refusals(service.log) - refused_before
     return [
@@ -268,11 +268,11 @@ def _speaking(workspace: Workspace, champions: Champions) -> Any:
     from serving.speaking import Speaking
 
     policy = load(workspace.policies / f"{champions.policy}.yaml")
-    read = [
+    late, default = (
         None if sha256 is None else bundles.read(workspace.bundles, sha256)
         for sha256 in (champions.late, champions.default)
-    ]
-    return Speaking(champions, *read, policy, {}, {})
+    )
+    return Speaking(champions, late, default, policy, {}, {})
 
 
 def _same(answer: dict[str, Any], features: list[str], speaking: Any) -> bool:

@@ -312,7 +312,9 @@ def faults(service: Service, home: Path, record: Path, on_a_disk: bool) -> list[
         Fault("record damaged", lambda: damaged(record)),
     ]
     if on_a_disk:
-        listed.append(Fault("disk of the record full", lambda: full(record.parent)))
+        listed.append(
+            Fault("disk of the record full", lambda: full(record.parent), REFUSED | {201})
+        )
         listed.append(
             Fault("disk of the record read-only", lambda: read_only(service, record.parent))
         )
@@ -389,7 +391,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"`python -m benchmarks.faults --seconds {asked.seconds:g}{only}`: {CLIENTS} clients ask "
         "while it lasts. The record is a SQLite file"
         + (f" on a tmpfs of {SMALL_DISK}" if asked.disk else "; as root also a full disk is made")
-        + ". A ledger that is locked can still be read, and a record that is slow is waited for."
+        + ". A ledger that is locked can still be read, a record that is slow is waited for, "
+        "and on a full disk SQLite may write in the place of what its log no longer needs."
     )
     return 0 if publish(console, asked.page, TITLE, found, notes) else 1
 

@@ -131,7 +131,7 @@ def _is_problem(answer: Answer, method: str) -> bool:
     except ValueError:
         return False
     needed = {"type", "title", "status", "detail", "request_id"}
-    return needed <= said.keys() <= needed | {"errors"} and said["status"] == answer.status
+    return bool(needed <= said.keys() <= needed | {"errors"} and said["status"] == answer.status)
 
 
 async def flood(app: Any, next_case: Callable[[], Case], requests: int, console: Console) -> Found:

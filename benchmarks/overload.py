@@ -13,6 +13,7 @@ import asyncio
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -46,6 +47,10 @@ class Round:
         Anything that is neither an answer nor 429 or 503 with Retry-After.
     probes : list of float
         Seconds until ``/livez`` answered.
+    took, cpu : float
+        Seconds of the round, and of CPU time of the service until the last answer.
+    too_late : int
+        Answers after the round.
     """
 
     answered: list[float] = field(default_factory=list)
@@ -53,6 +58,13 @@ class Round:
     other: list[bytes] = field(default_factory=list)
     probes: list[float] = field(default_factory=list)
     took: float = 0.0
+    cpu: float = 0.0
+    too_late: int = 0
+
+    @property
+    def a_cpu_second(self) -> float:
+        """Answers a second of CPU time that the service got."""
+        return (len(self.answered) + self.too_late) / self.cpu
 
     @property
     def rate(self) -> float:
@@ -71,11 +83,16 @@ class Load:
 
     async def ask(self, seen: Round) -> None:
         """Send the next order and note the answer."""
-        begun = time.perf_counter()
+        begun, request = time.perf_counter(), next(self._numbers) % len(self._requests)
         try:
             reader, writer = self._idle.pop() if self._idle else await self._connect()
-            writer.write(self._requests[next(self._numbers) % len(self._requests)])
-            head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(self._requests[request])
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except (OSError, asyncio.IncompleteReadError):  # it was closed while it was idle
+                reader, writer = await self._connect()
+                writer.write(self._requests[request])
+                head = await reader.readuntil(b"\r\n\r\n")
             length = LENGTH.search(head)
             await reader.readexactly(int(length[1]) if length else 0)
         except (OSError, asyncio.IncompleteReadError) as error:
@@ -130,6 +147,7 @@ class Load:
         seen.took = time.perf_counter() - begun
         in_time = len(seen.answered)
         await asyncio.wait(pending, timeout=30)
+        seen.too_late = len(seen.answered) - in_time
         del seen.answered[in_time:]
         return seen
 
@@ -142,13 +160,19 @@ def _request(bearer: str, body: bytes) -> bytes:
     return head.encode() + body
 
 
-async def turns(load: Load, seconds: float, rounds: int) -> list[tuple[Round, Round]]:
+async def turns(
+    service: Service, load: Load, seconds: float, rounds: int
+) -> list[tuple[Round, Round]]:
     """Measure the peak and the overload in turns."""
     await load.closed(seconds / 2)
     made = []
     for _ in range(rounds):
+        begun = service.cpu_seconds()
         peak = await load.closed(seconds)
-        made.append((peak, await load.open(seconds, TIMES * peak.rate)))
+        peak.cpu = (between := service.cpu_seconds()) - begun
+        over = await load.open(seconds, TIMES * peak.rate)
+        over.cpu = service.cpu_seconds() - between
+        made.append((peak, over))
     return made
 
 
@@ -156,19 +180,22 @@ def rows(made: Sequence[tuple[Round, Round]]) -> list[Row]:
     """Compare each overload with the peak before it."""
     peaks, overs = zip(*made, strict=True)
     goodput = float(np.median([over.rate / peak.rate for peak, over in made]))
+    by_cpu = float(np.median([over.a_cpu_second / peak.a_cpu_second for peak, over in made]))
     refused = np.concatenate([over.refused for over in overs])
     answered = np.concatenate([over.answered for over in overs])
     probes = np.concatenate([over.probes for over in overs])
-    other = [one for over in overs for one in over.other]
+    other = Counter(one for over in overs for one in over.other)
     return [
         Row("peak, answers a second, median", f"{np.median([p.rate for p in peaks]):.0f}"),
         Row("peak, p99", f"{_p(np.concatenate([p.answered for p in peaks]), 99):.0f} ms"),
-        Row("orders at three times that", f"{answered.size + refused.size + len(other):,}"),
+        Row("orders at three times that", f"{answered.size + refused.size + other.total():,}"),
+        Row("answers a second of CPU time, of the peak, median", f"{by_cpu:.0%}"),
         at_least("answers a second, of the peak, median", goodput, LEAST_GOODPUT, "{:.0%}"),
         Row("answers, p50 and p99", f"{_p(answered, 50):.0f} and {_p(answered, 99):.0f} ms"),
         Row("refused with Retry-After", f"{refused.size:,}"),
         Row("until refused, p50 and p99", f"{_p(refused, 50):.0f} and {_p(refused, 99):.0f} ms"),
-        at_most("neither answered nor refused so", len(other), 0, "{}"),
+        at_most("neither answered nor refused so", other.total(), 0, "{}"),
+        Row("of which", ", ".join(f"{n} × {what.decode()}" for what, n in other.most_common(3))),
         at_most("/livez meanwhile, slowest, s", float(probes.max()), MOST_PROBE_SECONDS, "{:.2f}"),
     ]
 
@@ -185,7 +212,7 @@ def run(here: Path, seconds: float, rounds: int) -> list[Row]:
     with Service(home, here / "service.log", {"ENCOURS_TODAY": today}) as service:
         warm_up(service, shown, bodies)
         load = Load(service.port, shown, bodies)
-        return rows(asyncio.run(turns(load, seconds, rounds)))
+        return rows(asyncio.run(turns(service, load, seconds, rounds)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

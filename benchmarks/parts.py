@@ -82,7 +82,7 @@ class _Clock:
 # --- Ledgers -----------------------------------------------------------------------------
 
 
-def make_ledger(home: str, invoices: int) -> dict[str, float]:
+def make_ledger(home: str, invoices: int, invoices_per_customer: float = 50.0) -> dict[str, float]:
     """Fill a store with simulated sellers, a million invoices each, one after the other."""
     from datetime import date
 
@@ -93,7 +93,12 @@ def make_ledger(home: str, invoices: int) -> dict[str, float]:
     store = Store(_url(home), "EUR")
     pieces = -(-invoices // INVOICES_A_PIECE)
     for piece in range(pieces):
-        how = Simulation(invoices=invoices // pieces, seed=piece + 1, ends_on=date(2025, 12, 31))
+        how = Simulation(
+            invoices=invoices // pieces,
+            seed=piece + 1,
+            ends_on=date(2025, 12, 31),
+            invoices_per_customer=invoices_per_customer,
+        )
         tables = simulate(how).tables
         for rows in tables.values():
             for name in rows.columns[rows.columns.str.endswith("_id")]:

@@ -76,8 +76,10 @@ def bearer(record_url: str) -> str:
     from serving.audit import Record
     from serving.keys import Keys
 
-    keys = Keys(lambda: Record(record_url))
-    return f"Bearer {keys.make('the clients', 'crm', 'benchmarks', calls_a_second=1e5).text}"
+    record = Record(record_url)
+    made = Keys(lambda: record).make("the clients", "crm", "benchmarks", calls_a_second=1e5)
+    record.close()  # a disk on which a file is open cannot be made read-only
+    return f"Bearer {made.text}"
 
 
 def copy(home: Path, where: Path) -> Path:
@@ -187,14 +189,26 @@ class Service:
         return self.ask("POST", "/v1/assessments", body, headers, timeout)
 
     def pids(self) -> list[int]:
-        """List the processes, the ones of Python's resource trackers among them."""
+        """List its process and the descendants: BentoML's workers lead sessions of their own."""
         assert self.process is not None  # noqa: S101 (for the type checker)
-        group, found = self.process.pid, []
+        parents = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with suppress(OSError, IndexError):
-                if int(stat.read_text().rpartition(")")[2].split()[2]) == group:
-                    found.append(int(stat.parent.name))
-        return found
+                state, parent, *_ = stat.read_text().rpartition(")")[2].split()
+                parents[int(stat.parent.name)] = int(parent) if state != "Z" else 0
+        family = [self.process.pid]
+        for one in family:
+            family += [child for child, parent in parents.items() if parent == one]
+        return family
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all processes, so far."""
+        ticks = 0
+        for pid in self.pids():
+            with suppress(OSError):
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def terminate(self) -> float:
         """Send SIGTERM as an orchestrator does; give the seconds until it is gone."""
@@ -208,11 +222,13 @@ class Service:
         """End it and all that it started."""
         if self.process is None:
             return
+        family = self.pids()
         with suppress(ProcessLookupError, subprocess.TimeoutExpired):
             self.process.terminate()
             self.process.wait(20)
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        for pid in family:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process = None
 
 

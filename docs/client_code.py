@@ -16,7 +16,7 @@ FILE = Path(__file__).parents[1] / "serving" / "client.py"
 BEGINS = "# Made from the contract by `make docs`: do not edit up to the next such line.\n"
 ENDS = "# The end of what is made from the contract.\n"
 WORDS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "None"}
-NOT_TYPES = {"Problem", "FieldError"}  # raised, as EncoursProblem
+NOT_TYPES = {"Problem"}  # raised, as EncoursProblem
 UNTYPED = {"documentation", "documentation_file"}  # for browsers
 PROTOCOL = '''
 class _Operations:

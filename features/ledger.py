@@ -424,7 +424,9 @@ def _typed(table: str, rows: pd.DataFrame) -> pd.DataFrame:
             _demand(values.isin([True, False]), table, "must be true or false")
         elif dtype in ("int64", pd.Int64Dtype()) and pd.api.types.is_float_dtype(values):
             _demand(values.isna() | (values % 1 == 0), table, "must be whole cents")
-        elif pd.api.types.is_datetime64_dtype(values):  # year 9999 is a reject, not a crash
+        elif pd.api.types.is_datetime64_dtype(values) and (
+            values.min() < EARLIEST or values.max() > LATEST
+        ):  # year 9999 is a reject, not a crash
             rows[name] = values.clip(EARLIEST - A_DAY, LATEST + A_DAY)
         if dtype == "int64" and values.isna().any():
             dtypes[name] = "Int64"  # a missing amount stays visible to the checks

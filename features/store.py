@@ -530,6 +530,13 @@ class Store:
             first = end
         return shards
 
+    def count_customers(self) -> int:
+        """Count the customers here."""
+        customers = SCHEMA.facts["customers"]
+        counted = sa.select(sa.func.count()).where(customers.c.until_at == FOREVER)
+        with self._readers.connect() as connection:
+            return int(connection.execute(counted).scalar_one())
+
     def known(self) -> Known:
         """Return all customers and invoices here; :meth:`known_of` reads only those of a file."""
         with reading(self._readers) as cursor:

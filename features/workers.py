@@ -42,9 +42,9 @@ def here(
 
 
 @contextmanager
-def processes(n: int) -> Iterator[Run]:
-    """Run in `n` fresh processes of this machine."""
-    with ProcessPoolExecutor(n, mp_context=get_context("spawn")) as pool:
+def processes(n: int, prepare: Callable[[], None] | None = None) -> Iterator[Run]:
+    """Run in `n` fresh processes of this machine, each of which calls `prepare` first."""
+    with ProcessPoolExecutor(n, get_context("spawn"), prepare) as pool:
 
         def run(
             function: Callable[[Task, Common], Result], tasks: Sequence[Task], common: Common

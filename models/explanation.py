@@ -112,7 +112,7 @@ def explain(
     curve = bundle.curve
     taken_apart = taken_apart or curve.explain(row, term_days)
     contributions = taken_apart.contributions
-    chosen = _most_important(curve.features, contributions)
+    chosen = most_important(curve.features, contributions)
     reasons = tuple(
         _reason(bundle, curve.features[i], float(row[i]), float(contributions[i]), currency)
         for i in chosen
@@ -131,7 +131,8 @@ def explain(
     )
 
 
-def _most_important(features: tuple[str, ...], contributions: NDArray[np.float64]) -> list[int]:
+def most_important(features: tuple[str, ...], contributions: NDArray[np.float64]) -> list[int]:
+    """Choose the places of the reasons to tell, largest first, one of each measure."""
     entries = dictionary()
     told: set[str] = set()
     chosen: list[int] = []

@@ -125,7 +125,7 @@ def with_its_place(entry: Entry) -> bytes:
     return b"%s, %s" % (entry.body[begin : end - 1], to_bytes({"record": place})[1:])
 
 
-def to_bytes(content: dict[str, Any]) -> bytes:
+def to_bytes(content: dict[str, Any] | str) -> bytes:
     """Write JSON as UTF-8; a NaN is an error."""
     return json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
 

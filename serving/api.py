@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from serving.access import Guard
 from serving.envelope import Envelope
+from serving.job_runner import JobRunner
 from serving.keys import Keys
 from serving.limits import ANSWER_SECONDS, MOST_IN_HAND, THREADS
 from serving.openapi import Api
@@ -48,6 +49,8 @@ def create_app(desk: Desk, keys: Keys, answer_seconds: float = ANSWER_SECONDS) -
     app.state.guard = Guard(keys, MOST_IN_HAND, answer_seconds)
     app.state.threads = ThreadPoolExecutor(THREADS, "assess")
     app.state.answering = set()
+    app.state.batches = []
+    app.state.jobs = JobRunner(desk)
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(Envelope)

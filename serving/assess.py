@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple, Protocol
@@ -21,6 +22,7 @@ from uuid_utils import uuid7
 
 from features.store import Store
 from features.store_database import why
+from models.alerts import State
 from models.bundle import BundleError, keep
 from models.insurance_file import load as rules_of_insurer
 from models.policy import Order, PolicyError
@@ -29,12 +31,13 @@ from serving.answer import with_its_place
 from serving.answering import AssessmentError as AssessmentError
 from serving.answering import Known, Question, answer, microseconds, runs_on
 from serving.answering import OrderNeeded as OrderNeeded
-from serving.audit import Entry, Kept, Once, Record
+from serving.audit import Entry, Kept, New, Once, Record
 from serving.overrides import Overrides
 from serving.situation import Insurer
 from serving.speaking import Speaking
 from serving.watch import Watch, state_of
 
+UNKNOWN = "The ledger does not know this customer: import it first."
 RETRY_SECONDS = 10.0  # champions that were refused may have been mended since
 log = structlog.get_logger()
 
@@ -72,6 +75,13 @@ class Asking(NamedTuple):
 COMMAND_LINE = Asking({"client": "command line"})
 
 
+class Assessed(NamedTuple):
+    """An assessment that is still to be recorded, and the state it found the customer in."""
+
+    new: New
+    state: State
+
+
 class Assesses(Protocol):
     """The use case, as others need it; its methods block."""
 
@@ -83,6 +93,12 @@ class Assesses(Protocol):
         asking: Asking = COMMAND_LINE,
     ) -> bytes:
         """Return the answer's JSON, already durable."""
+
+    def at_one_instant(self, asking: Asking) -> Callable[[str, Order | None, str | None], Assessed]:
+        """Take the present instant and the champions of now for several assessments."""
+
+    def watch(self, assessed: Assessed) -> None:
+        """Tell whether a customer has degraded, once the assessment is recorded."""
 
     def find(self, assessment_id: str) -> bytes | None:
         """Return the same bytes again, ``None`` when there is no such assessment."""
@@ -210,6 +226,33 @@ class Assessor:
         earlier = None if asking.once is None else self._record.answered(asking.once)
         if earlier is not None:
             return _as_answered(earlier)
+        assessed = self.at_one_instant(asking)(customer_id, order, currency)
+        entry = self._record.append(*assessed.new, asking.once, asking.deadline)
+        if entry.id == assessed.new.id:  # not another one's, that was faster
+            self.watch(assessed)
+        return with_its_place(entry)
+
+    def at_one_instant(self, asking: Asking) -> Callable[[str, Order | None, str | None], Assessed]:
+        """Take the present instant and the champions of now for several assessments.
+
+        Returns
+        -------
+        callable
+            Takes what :meth:`assess` takes, raises what it raises, and gives what is still to be
+            recorded, then watched.
+        """
+        return partial(self._assessed, asking, self._current(), self._clock())
+
+    def _assessed(
+        self,
+        asking: Asking,
+        speaking: Speaking,
+        now: datetime,
+        customer_id: str,
+        order: Order | None,
+        currency: str | None,
+    ) -> Assessed:
+        """Assess a customer's order; the entry is still to be recorded."""
         if currency not in (None, self._ledger.currency):
             raise OtherCurrency(f"The ledger is in {self._ledger.currency}.")
         question = Question(
@@ -219,23 +262,23 @@ class Assessor:
             asking.actor,
             None if asking.once is None else asking.once.fingerprint,
         )
-        known = self._known(customer_id)
+        known = self._known(customer_id, speaking, now)
         body, seen, views, in_default = answer(question, known)
-        entry = self._record.append(question.id, "assessment", body, asking.once, asking.deadline)
-        if self._watch is not None:
-            model = known.speaking.champions.default
-            state = state_of(customer_id, known.now, model, seen, views, in_default=in_default)
-            self._watch.see(state, entry.id)
-        return with_its_place(entry)
+        model = speaking.champions.default
+        state = state_of(customer_id, now, model, seen, views, in_default=in_default)
+        return Assessed(New(question.id, "assessment", body), state)
 
-    def _known(self, customer_id: str) -> Known:
-        """Gather what is known now of a customer, and what speaks."""
-        speaking = self._current()
+    def watch(self, assessed: Assessed) -> None:
+        """Tell whether a customer has degraded, once the assessment is recorded."""
+        if self._watch is not None:
+            self._watch.see(assessed.state, assessed.new.id)
+
+    def _known(self, customer_id: str, speaking: Speaking, now: datetime) -> Known:
+        """Gather what is known of a customer."""
         self._keep_rules()
-        now = self._clock()
         sequence, ledger, facts = self._store.snapshot(customer_id, microseconds(now))
         if facts["customers"]["customer_id"].size == 0:
-            raise UnknownCustomer("The ledger does not know this customer: import it first.")
+            raise UnknownCustomer(UNKNOWN)
         return Known(
             now,
             sequence,

@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -187,8 +187,10 @@ class Entry:
         Its place in the record, from 1.
     id : str
     kind : str
-        ``assessment``; ``override``, a person's decision instead of the policy's; ``key``, an API
-        key made or revoked; ``alert``, what the service or a person says of a customer's degrading.
+        ``assessment``; ``batch``, a call that asked for many of them; ``portfolio``, a file of
+        scores that was made; ``override``, a person's decision instead of the policy's; ``key``, an
+        API key made or revoked; ``alert``, what the service or a person says of a customer's
+        degrading; ``contest``, facts that were corrected, with the answers before and after.
     body : bytes
         UTF-8 JSON, exactly as recorded.
     leaf_hash : str
@@ -202,27 +204,27 @@ class Entry:
     leaf_hash: str
 
 
-@dataclass(eq=False)
-class _Waiting:
-    """An entry that waits to be written, then its place, or what went wrong."""
+class New(NamedTuple):
+    """What is to be recorded; see :class:`Entry`."""
 
     id: str
     kind: str
     body: bytes
-    once: Once | None
-    deadline: float
-    entry: Entry | None = None
-    error: Exception | None = None
-    leaf_hash: str = field(init=False)
-    customer_id: str | None = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.leaf_hash = leaf_hash(self.body)
-        self.customer_id = customer_of(self.kind, self.body)
+
+class _Waiting:
+    """Entries that wait to be written together, then their places, or what went wrong."""
+
+    def __init__(self, new: Sequence[New], once: Once | None, deadline: float) -> None:
+        self.new, self.once, self.deadline = new, once, deadline
+        self.leaf_hashes = [leaf_hash(one.body) for one in new]  # outside the transaction
+        self.customers = [customer_of(one.kind, one.body) for one in new]
+        self.entries: list[Entry] | None = None
+        self.error: Exception | None = None
 
     @property
     def is_done(self) -> bool:
-        return self.entry is not None or self.error is not None
+        return self.entries is not None or self.error is not None
 
 
 class Record:
@@ -250,6 +252,10 @@ class Record:
         if filled:
             log.info("record_subjects_filled", rows=filled)
 
+    def close(self) -> None:
+        """Close its connections; they are made again when they are needed."""
+        self._engine.dispose()
+
     def append(
         self,
         id: str,
@@ -275,9 +281,29 @@ class Record:
         sqlalchemy.exc.SQLAlchemyError
             If it could not be written: then nothing may be answered.
         """
+        return self.append_many([New(id, kind, body)], once, deadline)[0]
+
+    def append_many(
+        self, new: Sequence[New], once: Once | None = None, deadline: float = float("inf")
+    ) -> list[Entry]:
+        """Add entries in their order, all or none; they are on disk when this returns.
+
+        Parameters
+        ----------
+        new : sequence of New
+            At least one; the last is the answer to `once`.
+        once, deadline
+            As in :meth:`append`; of a request that was answered meanwhile, that answer alone is
+            returned.
+
+        Raises
+        ------
+        TooLate, AnotherRequest, sqlalchemy.exc.SQLAlchemyError
+            As :meth:`append`.
+        """
         if self._failed is not None and self._committing.locked():
             raise Unwritable(why(self._failed[1]))  # one waits for the disk, not all threads
-        mine = _Waiting(id, kind, body, once, deadline)
+        mine = _Waiting(new, once, deadline)
         self._waiting.append(mine)
         while not mine.is_done:
             with self._committing:
@@ -285,15 +311,17 @@ class Record:
                     self._commit_waiting()
         if mine.error is not None:
             raise mine.error
-        assert mine.entry is not None  # noqa: S101 (for the type checker)
-        return mine.entry
+        assert mine.entries is not None  # noqa: S101 (for the type checker)
+        return mine.entries
 
     def _commit_waiting(self) -> None:
         """Write all that wait in one transaction: all are on disk, or none."""
-        together = [
-            self._waiting.popleft() for _ in range(min(len(self._waiting), ENTRIES_A_COMMIT))
-        ]
-        written: list[tuple[_Waiting, Entry | Exception]] = []
+        together, size = [], 0
+        while self._waiting and size < ENTRIES_A_COMMIT:
+            together.append(self._waiting.popleft())
+            size += len(together[-1].new)
+        together.sort(key=lambda one: one.once or ())  # two processes must not wait for each other
+        written: list[tuple[_Waiting, list[Entry] | Exception]] = []
         try:
             with writing(self._engine) as connection:
                 if self._must_be_in_order(together):
@@ -305,8 +333,8 @@ class Record:
             self._engine.dispose()  # after a failed fsync nothing of a connection can be trusted
             self._note(error)
         for one, outcome in written:
-            if isinstance(outcome, Entry):
-                one.entry = outcome
+            if isinstance(outcome, list):
+                one.entries = outcome
             else:
                 one.error = outcome
 
@@ -315,7 +343,7 @@ class Record:
 
         PostgreSQL gives a number when an entry is written and shows it when it is committed.
         """
-        is_read_in_order = any(one.kind != "assessment" for one in together)
+        is_read_in_order = any(new.kind != "assessment" for one in together for new in one.new)
         return is_read_in_order and self._engine.dialect.name == "postgresql"
 
     def _note(self, error: Exception) -> None:
@@ -337,27 +365,40 @@ class Record:
             return why(error)
         return None
 
-    def _write(self, connection: sa.Connection, one: _Waiting) -> Entry | Exception:
+    def _write(self, connection: sa.Connection, one: _Waiting) -> list[Entry] | Exception:
         if time.monotonic() > one.deadline:
             return TooLate()
         now = time.time_ns() // 1000
-        claimed = {"entry_id": one.id, "recorded_at": now}
+        claimed = {"entry_id": one.new[-1].id, "recorded_at": now}
         if one.once is not None and not _claim(connection, one.once, claimed):
             return _earlier(connection, one.once)
-        row: dict[str, Any] = {"id": one.id, "kind": one.kind, "body": one.body}
-        row |= {"leaf_hash": one.leaf_hash, "recorded_at": now}
         added = _entries.insert().returning(_entries.c.sequence)
-        sequence = connection.execute(added, row).scalar_one()
-        if one.customer_id is not None:
-            about = {"sequence": sequence, "customer_id": one.customer_id, "kind": one.kind}
-            connection.execute(_subjects.insert(), about)
-        return Entry(sequence, one.id, one.kind, one.body, one.leaf_hash)
+        entries = []
+        each = zip(one.new, one.leaf_hashes, one.customers, strict=True)
+        for new, hashed, customer_id in each:
+            row: dict[str, Any] = {**new._asdict(), "leaf_hash": hashed, "recorded_at": now}
+            sequence = connection.execute(added, row).scalar_one()
+            entries.append(Entry(sequence, *new, hashed))
+            if customer_id is not None:
+                about = {"sequence": sequence, "customer_id": customer_id, "kind": new.kind}
+                connection.execute(_subjects.insert(), about)
+        return entries
 
     def find(self, id: str) -> Entry | None:
         """Return an entry by its identifier, if there is one."""
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(*_COLUMNS).where(_entries.c.id == id)).first()
         return None if row is None else Entry(**row._mapping)
+
+    def find_many(self, ids: Sequence[str]) -> list[Entry]:
+        """Return the entries of identifiers, in the order asked; each must be there."""
+        found: dict[str, Entry] = {}
+        with self._engine.connect() as connection:
+            for begin in range(0, len(ids), ENTRIES_A_COMMIT):
+                part = _entries.c.id.in_(ids[begin : begin + ENTRIES_A_COMMIT])
+                for row in connection.execute(sa.select(*_COLUMNS).where(part)):
+                    found[row.id] = Entry(**row._mapping)
+        return [found[id] for id in ids]
 
     def after(self, sequence: int, kind: str) -> list[Entry]:
         """Return the entries of a kind that is not ``assessment`` after a place, in its order."""
@@ -444,13 +485,13 @@ def _claim(connection: sa.Connection, once: Once, values: dict[str, Any]) -> boo
     return bool(connection.execute(_CLAIM, given).rowcount == 1)
 
 
-def _earlier(connection: sa.Connection, once: Once) -> Entry | Exception:
+def _earlier(connection: sa.Connection, once: Once) -> list[Entry] | Exception:
     """Return the entry that answered the request before, or what is wrong with asking again."""
     try:
         found = _answer_of(connection, once)
     except AnotherRequest as error:
         return error
-    return found if isinstance(found, Entry) else AnotherRequest()
+    return [found] if isinstance(found, Entry) else AnotherRequest()
 
 
 def _answer_of(connection: sa.Connection, once: Once) -> Entry | Kept | None:

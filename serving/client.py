@@ -177,6 +177,27 @@ class AssessmentRequest(TypedDict):
     order: NotRequired[OrderGiven | None]
 
 
+class Batch(TypedDict):
+    """Many assessments, in the order sent."""
+
+    id: str
+    items: list[BatchItem]
+
+
+class BatchItem(TypedDict):
+    """One of many: its assessment, or why there is none."""
+
+    status: int
+    assessment: NotRequired[Assessment | None]
+    problem: NotRequired[ItemProblem | None]
+
+
+class BatchRequest(TypedDict):
+    """Customers and orders to decide on; one that is not valid is refused alone."""
+
+    items: list[AssessmentRequest]
+
+
 class ChangeFact(TypedDict):
     """A row of `customer_changes` by `change_id`, of `changed_on`."""
 
@@ -408,6 +429,14 @@ class FactsAnswer(TypedDict):
     results: list[FactResult]
 
 
+class FieldError(TypedDict):
+    """What is wrong with a field of the request."""
+
+    pointer: str
+    detail: str
+    reason: NotRequired[str | None]
+
+
 class InsolvencyFact(TypedDict):
     """A row of `insolvency_events` by `event_id`, of `opened_on`."""
 
@@ -445,6 +474,46 @@ class InvoiceFact(TypedDict):
     original_amount: NotRequired[str | None]
     original_currency: NotRequired[str | None]
     recorded_at: NotRequired[str | None]
+
+
+class ItemProblem(TypedDict):
+    """Why one of many got no assessment; see Problem."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: NotRequired[list[FieldError] | None]
+
+
+class Job(TypedDict):
+    """One job."""
+
+    id: str
+    kind: Literal["portfolio"]
+    status: Literal["queued", "running", "done", "failed", "cancelled"]
+    reason: str | None
+    progress: Progress
+    created_at: str
+    started_at: str | None
+    ended_at: str | None
+    result: JobResult | None
+
+
+class JobRequest(TypedDict):
+    """Customers to score, each about its usual order."""
+
+    kind: NotRequired[Literal["portfolio"]]
+    customers: NotRequired[list[str] | None]
+
+
+class JobResult(TypedDict):
+    """What came of a job; the record holds the same, with models, policy and facts."""
+
+    rows: int
+    files: dict[str, ResultFile]
+    entry: int
+    leaf_hash: str
 
 
 class LateBands(TypedDict):
@@ -691,6 +760,14 @@ class PolicyTold(TypedDict):
     policy: dict[str, Any]
 
 
+class Progress(TypedDict):
+    """How far a job is."""
+
+    done: int
+    total: int | None
+    eta_seconds: int | None
+
+
 class Proposed(TypedDict):
     """What the policy would have done."""
 
@@ -762,6 +839,13 @@ class RecordPlace(TypedDict):
     entry: int
     leaf_hash: str
     sealed: bool
+
+
+class ResultFile(TypedDict):
+    """A file of the result."""
+
+    bytes: int
+    sha256: str
 
 
 class Rule(TypedDict):
@@ -876,6 +960,18 @@ class _Operations:
         """Read an assessment again."""
         return cast(
             Assessment, self._call("GET", f"/v1/assessments/{quote(assessment_id, safe='')}").json()
+        )
+
+    def assess_many(self, request: BatchRequest, *, idempotency_key: str | None = None) -> Batch:
+        """Assess many orders in one call."""
+        return cast(
+            Batch,
+            self._call(
+                "POST",
+                "/v1/assessments/batch",
+                body=request,
+                idempotency_key=idempotency_key or _new_key(),
+            ).json(),
         )
 
     def explain(self, assessment_id: str) -> ExplanationTold:
@@ -1110,6 +1206,31 @@ class _Operations:
                 idempotency_key=idempotency_key or _new_key(),
             ).json(),
         )
+
+    def ask_for_a_job(self, request: JobRequest, *, idempotency_key: str | None = None) -> Job:
+        """Score a portfolio."""
+        return cast(
+            Job,
+            self._call(
+                "POST", "/v1/jobs", body=request, idempotency_key=idempotency_key or _new_key()
+            ).json(),
+        )
+
+    def see_a_job(self, job_id: str) -> Job:
+        """See how far a job is."""
+        return cast(Job, self._call("GET", f"/v1/jobs/{quote(job_id, safe='')}").json())
+
+    def cancel_a_job(self, job_id: str) -> Job:
+        """Cancel a job."""
+        return cast(Job, self._call("DELETE", f"/v1/jobs/{quote(job_id, safe='')}").json())
+
+    def fetch_a_result(
+        self, job_id: str, *, format: Literal["parquet", "csv"] | None = None
+    ) -> bytes:
+        """Fetch a job's result."""
+        return self._call(
+            "GET", f"/v1/jobs/{quote(job_id, safe='')}/result", query={"format": format}
+        ).content
 
     def models(self) -> ModelsTold:
         """Read which models speak, and which are scored in their shadow."""

@@ -31,8 +31,10 @@ from serving.schemas import (
     FieldError,
     Problem,
 )
+from serving.schemas.batch import BATCH_EXAMPLE, Batch, BatchRequest
 from serving.schemas.desk import DESK_EXAMPLES, DESK_MODELS
 from serving.schemas.facts import FACTS_ANSWER_EXAMPLE, ROWS, Facts, FactsAnswer
+from serving.schemas.jobs import JOB_EXAMPLE, Job, JobRequest
 
 _MODELS: tuple[type[BaseModel], ...] = (
     AssessmentRequest,
@@ -42,6 +44,10 @@ _MODELS: tuple[type[BaseModel], ...] = (
     Facts,
     FactsAnswer,
     *DESK_MODELS,
+    BatchRequest,
+    Batch,
+    JobRequest,
+    Job,
 )
 
 
@@ -79,9 +85,16 @@ def _components() -> dict[str, Any]:
             "assessment": {"value": ASSESSMENT_EXAMPLE},
             "pushed": {"value": FACTS_ANSWER_EXAMPLE},
             **DESK_EXAMPLES,
+            "batch": {"value": BATCH_EXAMPLE},
+            "job": {"value": JOB_EXAMPLE},
         },
         "securitySchemes": {"key": key},
     }
+
+
+def content(model: type[Any], examples: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a body of JSON."""
+    return _content("application/json", model, examples)
 
 
 def _content(media_type: str, model: type[Any], examples: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from features.store_database import why
-from serving.assess import AssessmentError, NotReady, OrderNeeded, OtherCurrency, UnknownCustomer
+from serving.assess import (
+    UNKNOWN,
+    AssessmentError,
+    NotReady,
+    OrderNeeded,
+    OtherCurrency,
+    UnknownCustomer,
+)
 from serving.audit import AnotherRequest, TooLate
 from serving.limits import BODY_SECONDS, BUSY_SECONDS, RETRY_AFTER_SECONDS
 from serving.schemas import FieldError, Problem
@@ -51,7 +58,14 @@ FORBIDDEN = Fault(
 )
 NOT_FOUND = Fault("not-found", 404, "No such resource", "See /openapi.json for the routes.")
 UNKNOWN_CUSTOMER = Fault(
-    "unknown-customer", 404, "Unknown customer", "Import the customer, or check its id."
+    "unknown-customer",
+    404,
+    "Unknown customer",
+    UNKNOWN,  # the same words of one it may not see
+)
+UNKNOWN_JOB = Fault("unknown-job", 404, "Unknown job", "Check the id against the answer's.")
+UNFINISHED_JOB = Fault(
+    "job-not-done", 409, "The job has no result", "Read its status: only what is done has a result."
 )
 UNKNOWN_ASSESSMENT = Fault(
     "unknown-assessment", 404, "Unknown assessment", "Check the id against the answer's."
@@ -218,11 +232,15 @@ async def _refused(request: Request, refusal: Refusal) -> Response:
     return problem_response(request.scope, refusal)
 
 
-async def _not_assessed(request: Request, error: AssessmentError) -> Response:
+def refusal_of(error: AssessmentError) -> Refusal:
+    """Say why there is no assessment."""
     fault = FAULTS[type(error)]
     pointed = POINTERS.get(fault)
-    errors = () if pointed is None else (pointed,)
-    return problem_response(request.scope, Refusal(fault, error.detail, errors))
+    return Refusal(fault, error.detail, () if pointed is None else (pointed,))
+
+
+async def _not_assessed(request: Request, error: AssessmentError) -> Response:
+    return problem_response(request.scope, refusal_of(error))
 
 
 async def _too_late(request: Request, _error: TooLate) -> Response:

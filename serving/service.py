@@ -6,10 +6,12 @@ python -m bentoml serve serving.service:Encours --host 127.0.0.1 --port 3000
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "true"  # before the import, which may cache it
 
 from functools import cache
+from threading import Thread
 
 import bentoml
 import structlog
@@ -22,13 +24,15 @@ from models.workspace import Workspace
 from serving.api import create_app
 from serving.audit import Record
 from serving.keys import Keys
-from serving.limits import WORKERS
+from serving.limits import SWITCH_SECONDS, WORKERS
 from serving.opened import desk_from_environment
 from serving.sealer import Sealer
+from serving.warm import Warm
 
 usage_stats.do_not_track.cache_clear()  # `bentoml serve` asked before it imported this file
 
 _desk = cache(desk_from_environment)
+_warm = cache(lambda: Warm(_desk()))
 
 
 @cache
@@ -70,17 +74,20 @@ class Encours:
                 structlog.processors.JSONRenderer(),
             ]
         )
-        _app()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        _app().state.jobs.start()  # those that an earlier process left
         _sealer().start()
+        Thread(target=_warm().readiness, daemon=True).start()  # before anybody asks
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    def seal_what_is_left(self) -> None:
-        """Seal what was recorded last, and let another worker go on."""
+    def stop(self) -> None:
+        """End the jobs, seal what was recorded last, and let another worker go on."""
+        _app().state.jobs.close()
         _sealer().stop()
 
     def __is_ready__(self) -> bool:
         """Answer ``/readyz``, with the reason when it is not."""
-        reason = _desk().readiness() or _sealer().readiness()
+        reason = _warm().readiness() or _sealer().readiness()
         if reason is not None:
             raise HTTPException(503, reason)
         return True

@@ -297,7 +297,7 @@ def _ask_default(
     curve, reference = bundle.curve, bundle.reference
     shorter_days = policy.shorter_terms_days(order.terms_days)
     priced = [days for days in (order.terms_days, shorter_days) if days is not None]
-    horizons = [*DEFAULT_HORIZONS, *(_horizon(policy, curve, days) for days in priced)]
+    horizons = [*DEFAULT_HORIZONS, *(horizon_of(policy, curve, days) for days in priced)]
     terms = np.array(horizons, np.int32)
     margins = curve.margins_at(row[: len(curve.features)], terms)
     log_odds = curve.calibration.log_odds(margins, terms)
@@ -355,7 +355,7 @@ def cure_rate(reference: dict[str, Any], policy: Policy) -> float:
     return float(measured.get("rate", 0.0))
 
 
-def _horizon(policy: Policy, curve: TermCurve, terms_days: int) -> int:
+def horizon_of(policy: Policy, curve: TermCurve, terms_days: int) -> int:
     """Return the horizon, in days, that prices credit on these terms, as far as the curve goes."""
     return min(max(policy.horizon_days(terms_days), curve.shortest), curve.longest)
 

@@ -6,6 +6,8 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # before any import of MLflow
 os.environ["MLFLOW_LOGGING_LEVEL"] = "WARNING"
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.pop("COLUMNS", None)  # of a terminal: readline leaves it to pytest-xdist's workers
+os.environ.pop("LINES", None)
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -27,7 +29,9 @@ from training.promote import promote
 from training.tracking import Tracking
 from training.train import Books, Plan, Trained, train_default, train_late
 
-hypothesis.settings.register_profile("encours", deadline=None)  # machines are slow at times
+hypothesis.settings.register_profile(  # machines are slow at times
+    "encours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("encours")
 ROOT = Path(__file__).parents[1]
 POLICY = ROOT / "models" / "policy.yaml"

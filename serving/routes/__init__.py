@@ -5,22 +5,26 @@ from __future__ import annotations
 from serving.routes import (
     alerts,
     assessments,
+    batch,
     customers,
     description,
     documentation,
     facts,
     in_charge,
+    jobs,
     overrides,
     parts,
 )
 
 ROUTERS = (
     assessments.router,
+    batch.router,
     parts.router,
     overrides.router,
     customers.router,
     alerts.router,
     facts.router,
+    jobs.router,
     in_charge.router,
     description.router,
     documentation.router,

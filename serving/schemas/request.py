@@ -22,10 +22,10 @@ def cents(money: str) -> int:
     return int(Decimal(money) * 100)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Refuse control characters, NUL first: PostgreSQL cannot store it, logs can be forged."""
     if not text.isprintable():
-        raise PydanticCustomError("not_printable", "must have printable characters only")
+        raise PydanticCustomError("notprintable", "must have printable characters only")
     return text
 
 
@@ -43,7 +43,7 @@ class CustomerGiven(Given):
     id: Annotated[
         str,
         Field(min_length=1, max_length=128, description="The seller's number for the customer."),
-        AfterValidator(_printable),
+        AfterValidator(printable),
     ]
 
 

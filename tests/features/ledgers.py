@@ -85,8 +85,8 @@ def _shorthand(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def ledger_of(tables: dict[str, pd.DataFrame]) -> Ledger:
     """Type rows that are known to be good, without the checks: they are slow and tested alone."""
-    typed = {n: conform(n, tables[n]) if n in tables else EMPTY[n] for n in TABLES}
-    return Ledger("EUR", typed)
+    typed = {n: conform(n, rows) for n, rows in tables.items() if len(rows)}
+    return Ledger("EUR", EMPTY | typed)
 
 
 def corrected(facts: Facts) -> Facts:
@@ -274,20 +274,26 @@ def _around_the_invoices(draw: st.DrawFn, customers: list[str]) -> dict[str, pd.
             statements, f"statement_id customer_id closed_on published_on {' '.join(FIGURES)} lag"
         ),
     }
-    for name, rows in tables.items():
-        lag = pd.to_timedelta(rows.pop("lag").astype("int64"), unit="D")
-        rows["recorded_at"] = rows[TABLES[name].happened_on] + lag
-    return tables
+    return {name: _recorded(name, rows) for name, rows in tables.items()}
+
+
+def _recorded(name: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """Give the last column, a lag in days, as the day it leads to."""
+    lag = rows.pop("lag").to_numpy("timedelta64[D]")
+    return rows.assign(recorded_at=rows[TABLES[name].happened_on] + lag)
 
 
 def _frame(rows: list[tuple], names: str) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=names.split())
-    for column in frame:
-        if column.endswith(("_on", "_at")):
-            frame[column] = pd.to_datetime(frame[column].astype("float64"), unit="D")
-        elif column in FIGURES:
-            frame[column] = frame[column].astype("Int64")
-    return frame
+    """Lay rows out by column; days since 1970 become dates."""
+    named = names.split()
+    columns = zip(*rows, strict=True) if rows else [np.array([], object)] * len(named)
+    return pd.DataFrame({n: _typed(n, values) for n, values in zip(named, columns, strict=True)})
+
+
+def _typed(name: str, values: Any) -> Any:
+    if name.endswith(("_on", "_at")):
+        return np.array(values, "datetime64[D]").astype("datetime64[us]")
+    return pd.array(values, "Int64") if name in FIGURES else values
 
 
 AS_OF = st.integers(START - 30, START + 700)

@@ -160,7 +160,8 @@ def spellings(draw):
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     lines=spellings(),
@@ -1115,7 +1116,8 @@ def wild_books(draw):
 
 
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=10,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(wild_books())
 def test_whatever_the_entries_each_customer_owes_what_his_accounts_say(book, lines):
@@ -1126,7 +1128,8 @@ def test_whatever_the_entries_each_customer_owes_what_his_accounts_say(book, lin
 
 
 @settings(
-    max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=4,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(wild_books(), st.randoms(use_true_random=False))
 def test_the_numbers_of_facts_do_not_hang_on_what_else_the_file_holds(book, lines, random):

@@ -301,6 +301,8 @@ GOOD = {"late": "a" * 64, "default": None, "policy": "c" * 64, "abstentions": {}
         json.dumps({**GOOD, "late": "../../elsewhere"}).encode(),
         json.dumps({**GOOD, "policy": None}).encode(),
         json.dumps({**GOOD, "abstentions": []}).encode(),
+        b"[" * 200_000,
+        b'{"a":' * 100_000,
     ],
 )
 def test_a_damaged_pointer_file_is_refused(tmp_path, content):

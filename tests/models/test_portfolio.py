@@ -189,7 +189,7 @@ def test_a_ledger_without_invoices_measures_nothing_and_fails_at_nothing():
 
 
 @given(moments())
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_what_is_owed_less_credit_is_the_exposure_of_an_assessment(moment):
     tables, as_of = moment
     books = history.build(facts_of(ledger_of(tables)))
@@ -201,7 +201,7 @@ def test_what_is_owed_less_credit_is_the_exposure_of_an_assessment(moment):
 
 
 @given(moments())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_every_table_adds_up_to_the_cent(moment):
     tables, as_of = moment
     seen = portfolio_at(history.build(facts_of(ledger_of(tables))), as_of)
@@ -247,7 +247,7 @@ def figures(seen: Portfolio) -> tuple:
 
 
 @given(moments())
-@settings(max_examples=60)
+@settings(max_examples=30)
 def test_nothing_known_later_changes_a_figure(moment):
     tables, as_of = moment
     facts = facts_of(ledger_of(tables))

@@ -39,8 +39,10 @@ from serving.schemas import (
     Problem,
 )
 from serving.schemas.alert import AcknowledgementRequest
+from serving.schemas.batch import Batch
 from serving.schemas.desk import OF_DESK
 from serving.schemas.facts import NAMES
+from serving.schemas.jobs import Job
 from serving.schemas.override import OverrideRequest
 
 ID = "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f"
@@ -203,7 +205,7 @@ def test_the_index_names_the_routes(app):
 
 
 def test_assessments_run_beside_each_other(app, stub):
-    meeting = threading.Barrier(2, timeout=5)  # broken, thus a 500, if one waits for the other
+    meeting = threading.Barrier(2, timeout=60)  # broken, thus a 500, if one waits for the other
     stub.assess = lambda *_: (meeting.wait(), ANSWER)[1]
 
     async def both() -> list[httpx.Response]:
@@ -660,6 +662,14 @@ _WRITTEN = "200 400 401 403 404 405 408 409 413 415 422 429 500 503 504"
 def test_the_description_names_every_route_and_every_problem(app, document):
     routes = {
         ("POST", "/v1/assessments"): "201 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
+        (
+            "POST",
+            "/v1/assessments/batch",
+        ): "200 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
+        ("POST", "/v1/jobs"): "202 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
+        ("GET", "/v1/jobs/{job_id}"): "200 401 403 404 405 429 500 503 504",
+        ("DELETE", "/v1/jobs/{job_id}"): "200 401 403 404 405 429 500 503 504",
+        ("GET", "/v1/jobs/{job_id}/result"): "200 401 403 404 405 409 422 429 500 503 504",
         ("GET", "/v1/assessments/{assessment_id}"): "200 401 403 404 405 429 500 503 504",
         **{
             ("POST", f"/v1/{path}"): "200 400 401 403 404 405 408 409 413 415 422 429 500 503 504"
@@ -694,6 +704,8 @@ def test_the_description_names_every_route_and_every_problem(app, document):
 
 def test_the_examples_of_the_description_hold(document):
     Assessment.model_validate(document["components"]["examples"]["assessment"]["value"])
+    Batch.model_validate(document["components"]["examples"]["batch"]["value"])
+    Job.model_validate(document["components"]["examples"]["job"]["value"])
     for path, model in (
         ("/v1/assessments", AssessmentRequest),
         ("/v1/assessments/{assessment_id}/override", OverrideRequest),
@@ -744,5 +756,11 @@ def test_integrators_are_not_told_to_refuse_new_fields(document):
         name for name, schema in schemas.items() if schema.get("additionalProperties") is False
     }
     pushed = {"Facts", *NAMES.values()}
-    requests = {"AcknowledgementRequest", "AssessmentRequest", "OverrideRequest"}
+    requests = {
+        "AcknowledgementRequest",
+        "AssessmentRequest",
+        "OverrideRequest",
+        "BatchRequest",
+        "JobRequest",
+    }
     assert closed == {*requests, "CustomerGiven", "OrderGiven", *pushed}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from features.build import Spine, build, invoice_spine
 from features.dictionary import dictionary
@@ -823,6 +824,33 @@ def test_champions_mended_in_place_are_taken_up(seller, clock, monkeypatch):
         assert sha256 not in told(assessor.assess("C-00001", ORDER))["versions"]["default"]
     file.write_bytes(whole)
     assert told(assessor.assess("C-00001", ORDER))["versions"]["default"] == f"sha256:{sha256}"
+
+
+def test_a_refusal_is_logged_once_however_often_they_are_tried(seller, clock, monkeypatch):
+    assessor = assessor_of(seller, clock)
+    assessor.assess("C-00001", ORDER)
+    monkeypatch.setattr(use_case, "RETRY_SECONDS", 0.0)
+    for spoilt in (b"[" * 200_000, b"{}"):
+        seller.champions.write_bytes(spoilt)
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                assessor.assess("C-00001", ORDER)
+        assert [line["event"] for line in logs] == ["champions_refused"]
+
+
+def test_a_policy_that_was_changed_is_refused_before_it_is_parsed(seller, clock, monkeypatch):
+    good = Champions.load(seller.champions)
+    (seller.policies / f"{good.policy}.yaml").write_text("- &a [*a]")
+    monkeypatch.setattr("serving.speaking.load", lambda _: pytest.fail("it was parsed"))
+    with pytest.raises(NotReady, match="was changed"):
+        assessor_of(seller, clock).assess("C-00001", ORDER)
+
+
+def test_it_is_not_ready_while_the_record_cannot_be_written_and_says_why(seller, clock):
+    assessor = assessor_of(seller, clock)
+    assert assessor.readiness() is None
+    assessor._record._note(OperationalError("COMMIT", None, OSError("database or disk is full")))
+    assert assessor.readiness() == "The record cannot be written now (its disk is full)."
 
 
 def test_without_champions_it_is_not_ready_and_after_a_promotion_it_is(seller, clock):

@@ -540,7 +540,7 @@ def test_a_reply_that_comes_too_late_serves_the_next_order(insurer, covers_from,
     slow = covers_from(clock.timing, budget_ms=1)
     slow._insurer._source = slow._source.model_copy(update={"budget_ms": 3_000})
     assert slow.cover("C-17", AT).outage == "timeout"
-    until = time.monotonic() + 5
+    until = time.monotonic() + 60
     while (found := slow.cover("C-17", AT)).is_stale and time.monotonic() < until:
         time.sleep(0.02)
     assert found.cover.amount_cents == 40_000_00

@@ -20,7 +20,7 @@ from serving.audit import Record
 from serving.keys import Keys
 
 REPOSITORY = Path(__file__).parents[2]
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 class Served(NamedTuple):
@@ -78,7 +78,7 @@ def served(folder, request) -> Iterator[Served]:
             yield Served(client, log)
         finally:
             process.terminate()
-            process.wait(20)
+            process.wait(120)
 
 
 def test_it_is_alive_and_says_why_it_is_not_ready(served):
