@@ -2,8 +2,8 @@
 
 In six rounds a seller's customers are assessed: three versions of both curves, two policies. Before
 each round facts come in, back-dated, corrected and of groups, and people decide otherwise. Then all
-answers are made again, and some are changed to see that it is said. The versions of a curve are its
-calibrations: another booster is another file by its hash, which the tests of promotion cover.
+answers are made again, and some are changed to see that it is said. The versions of a curve are the
+trained booster and ones with fewer of its trees, each calibrated otherwise.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import lightgbm as lgb
 import pandas as pd
 from rich.console import Console
 
@@ -38,7 +39,7 @@ from serving.audit import Entry, Record, leaf_hash
 from serving.override import Overrider, OverrideRefused, Wanted
 from serving.replay import Entries, Replayed, Replayer, in_order
 
-SLOPES = (1.0, 0.8, 1.2)  # of each version's calibration, times the one that was fitted
+VERSIONS = ((1.0, 1.0), (0.8, 0.7), (1.2, 0.4))  # slope times the fitted one, share of the trees
 POLICIES = (("", ""), ("unsecured: 0.60", "unsecured: 0.50"))
 ORDERS = (None, Order(2_000_00, 20_00, 30), Order(50_000_00, 5_000_00, 0), Order(9_99, -1_00, 60))
 DECIDED_EVERY = 20
@@ -48,11 +49,12 @@ GIVEN = (  # inputs that an answer may not hang on: their change is found by the
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOTES = """\
-Six rounds, three calibrations of both curves times two policies; before each, invoices come in that
-are back-dated or correct earlier ones, and customers join groups; a person decides otherwise on one
-assessment in twenty. *Made again*: the whole entry, answer and evidence, by the function that
-answered. *Walked*: the recorded features through the boosters' text in plain Python, at every term.
-*Changed*: in one place of answer or evidence that is no mere input, leaf hash included.
+Six rounds, three versions of both curves (trees and calibration) times two policies; before each,
+invoices come in that are back-dated or correct earlier ones, and customers join groups; a person
+decides otherwise on one assessment in twenty. *Made again*: the whole entry, answer and evidence,
+by the function that answered. *Walked*: the recorded features through the boosters' text in plain
+Python, at every term. *Changed*: in one place of answer or evidence that is no mere input, leaf
+hash included.
 Run with `python -m benchmarks.replay`.
 """
 
@@ -123,7 +125,7 @@ def assess_all(workspace: Workspace, n: int) -> None:
     for round in range(6):
         now += timedelta(days=1)
         store.append(news(store, customers, random, now), Source(()), _microseconds(now))
-        text = put_in_charge(workspace, first, SLOPES[round % 3], *POLICIES[round % 2])
+        text = put_in_charge(workspace, first, VERSIONS[round % 3], *POLICIES[round % 2])
         clock = Clock(now)
         assessor = Assessor(store, record, workspace, clock)
         for _ in range(n // 6 + (round < n % 6)):
@@ -182,14 +184,20 @@ def news(store: Store, customers: list[str], random: Random, now: datetime) -> A
     return ledger
 
 
-def put_in_charge(workspace: Workspace, first: Champions, slope: float, old: str, new: str) -> str:
+def put_in_charge(
+    workspace: Workspace, first: Champions, version: tuple[float, float], old: str, new: str
+) -> str:
     """Put a version of both curves and a policy in charge; give the policy's text."""
+    slope, share = version
     named: dict[str, Any] = {}
     for question in ("late", "default"):
         found = bundles.read(workspace.bundles, getattr(first, question))
         fitted = found.curve.calibration
         calibration = Calibration(slope * fitted.slope, fitted.terms, fitted.offsets)
-        curve = replace(found.curve, calibration=calibration)
+        trees = max(1, int(share * found.curve.booster.num_trees()))
+        text = found.curve.booster.model_to_string(num_iteration=trees)
+        booster = lgb.Booster(model_str=text)
+        curve = replace(found.curve, calibration=calibration, booster=booster, trees=None)
         named[question] = bundles.write(workspace.bundles, curve, found.reference, found.card)
     text = (ROOT / "models" / "policy.yaml").read_text("utf-8").replace(old, new)
     sha256 = load(text).sha256
