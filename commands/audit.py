@@ -27,7 +27,8 @@ app = typer.Typer(
     help="Verify that the record is as it was signed, and prove it to others.",
     no_args_is_help=True,
 )
-app.command()(replay.replay)
+for _command in (replay.replay, replay.bridge, replay.contest):
+    app.command()(_command)
 Held = Annotated[
     list[Path] | None,
     typer.Option(

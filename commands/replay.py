@@ -1,13 +1,18 @@
-"""``encours audit replay``: make answers of the past again, byte for byte."""
+"""``encours audit replay · bridge · contest``: answers of the past, again and compared."""
 
 from __future__ import annotations
 
+import json
+import os
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
+from rich.table import Table
 
-from commands.shared import console, ledger_here, say, stop, workspace_here
+from commands.shared import Today, console, ledger_here, past_today, say, stop, workspace_here
 
 if TYPE_CHECKING:
     from features.store import Store
@@ -16,6 +21,22 @@ if TYPE_CHECKING:
     from serving.replay import Replayed
 
 SHOWN = 20
+MOST_MOVED = 5  # measures told of a part; the JSON has all
+Words = Literal["en", "fr"]
+Language = Annotated[Words, typer.Option("--language", help="In which language to tell.")]
+CURVES = {
+    "default": {
+        "en": "P(default within {days} days)",
+        "fr": "P(défaut dans les {days} jours)",
+    },
+    "late": {
+        "en": "P(paid more than {days} days late)",
+        "fr": "P(payée plus de {days} jours en retard)",
+    },
+}
+OTHERS = {"en": "{n} other measures", "fr": "{n} autres mesures"}
+TOTAL = {"en": "in all", "fr": "en tout"}
+AsJson = Annotated[bool, typer.Option("--json", help="All of it, as JSON.")]
 
 
 def replay(
@@ -39,6 +60,158 @@ def replay(
     replayer = Replayer(workspace, store)
     entries = _entries(workspace, id, sample, seed)
     _say_all([replayer.replay(entry) for entry in in_order(entries)])
+
+
+def bridge(
+    id1: Annotated[str, typer.Argument(metavar="ID1", help="Id of the earlier assessment.")],
+    id2: Annotated[str, typer.Argument(metavar="ID2", help="Id of the later one.")],
+    curve: Annotated[
+        Literal["default", "late"] | None,
+        typer.Option(help="By default `default` where both assessments have it, else `late`."),
+    ] = None,
+    term: Annotated[
+        int | None, typer.Option(help="Days: by default 365 of `default`, 30 of `late`.")
+    ] = None,
+    language: Language = "en",
+    as_json: AsJson = False,
+) -> None:
+    """Tell why a customer's probability moved between two assessments.
+
+    In log-odds and in points of probability: the days that passed, the facts that became known, the
+    order, the model; by feature, adding up exactly.
+    """
+    from serving.bridging import NoBridge, bridge_between
+    from serving.replay import Replayer
+
+    workspace, store = recorded()
+    old, new = (an_assessment(workspace, id) for id in (id1, id2))
+    try:
+        found = bridge_between(Replayer(workspace, store), old, new, curve, term)
+    except NoBridge as error:
+        stop(str(error))
+    if as_json:
+        _say_json(found)
+    else:
+        _say_bridge(found, language)
+
+
+def contest(
+    assessment: Annotated[str, typer.Argument(help="Id of the assessment that is contested.")],
+    correct: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="The customer's facts as they should be: JSON as POST /v1/facts takes it.",
+        ),
+    ],
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who contests it.")],
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why, in 10 to 500 characters.")],
+    language: Language = "en",
+    as_json: AsJson = False,
+    today: Today = None,
+) -> None:
+    """Correct facts that an assessment came from, assess again, and tell what moved.
+
+    The facts of before stay readable. Both answers, who, why and what moved go on the record.
+    """
+    from serving.contest import Contested, ContestRefused
+
+    wanted = Contested(assessment, by, why, correct.name, correct.read_bytes())
+    try:
+        told = _contest(wanted, today)
+    except ContestRefused as error:
+        stop(str(error))
+    if as_json:
+        _say_json(told)
+        return
+    said = told["contest"]
+    if said["bridge"] is None:
+        say(f"The two answers cannot be compared: {said['no_bridge']}")
+    else:
+        _say_bridge(said["bridge"], language)
+    place, again = told["record"], said["answered_again"]
+    say(f"answered again: entry {again['entry']}, id {again['id']}")
+    say(f"recorded: entry {place['entry']}, leaf {place['leaf_hash'][:16]}, id {said['id']}")
+    say("The name is not authenticated.")
+
+
+def _contest(wanted: Any, today: date | None) -> dict[str, Any]:
+    import structlog
+
+    from serving.contest import Contester
+    from serving.opened import desk_from_environment
+    from serving.replay import Replayer
+
+    silent = structlog.make_filtering_bound_logger("critical")  # errors are said once
+    structlog.configure(wrapper_class=silent)
+    workspace, store = recorded()
+    day = today or past_today(workspace)
+    if day is not None:
+        os.environ["ENCOURS_TODAY"] = day.isoformat()
+    opened = desk_from_environment().get()
+    replayer = Replayer(workspace, store)
+    contester = Contester(opened.store, opened.record, opened.assessor, opened.clock, replayer)
+    return contester.contest(wanted)
+
+
+def _say_bridge(found: dict[str, Any], language: Words) -> None:
+    first, last = found["from"]["known_at"][:10], found["to"]["known_at"][:10]
+    curve = CURVES[found["curve"]][language].format(days=found["term_days"])
+    say(
+        f"{found['customer_id']}, {curve}: {_percent(found['before'], language)} "
+        f"({first}) → {_percent(found['after'], language)} ({last})"
+    )
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(justify="right")
+    total = found["log_odds_after"] - found["log_odds_before"]
+    for part in found["parts"]:
+        table.add_row(part[language], *_amounts(part["log_odds"], part["points"], language))
+        for moved in part["moved"][:MOST_MOVED]:
+            amounts = _amounts(moved["log_odds"], moved["points"], language)
+            table.add_row(f"  {moved[language]}{_values(moved, language)}", *amounts)
+        if rest := part["moved"][MOST_MOVED:]:
+            log_odds, points = (sum(one[unit] for one in rest) for unit in ("log_odds", "points"))
+            said = OTHERS[language].format(n=len(rest))
+            table.add_row(f"  {said}", *_amounts(log_odds, points, language))
+    table.add_row(
+        TOTAL[language], *_amounts(total, found["after"] - found["before"], language), style="bold"
+    )
+    console.print(table)
+    say(found[f"convention_{language}"])
+
+
+def _amounts(log_odds: float, points: float, language: Words) -> tuple[str, str]:
+    units = ("log-odds", "points") if language == "en" else ("log-cotes", "points")
+    first, second = (_point(one, language) for one in (f"{log_odds:+.4f}", f"{100 * points:+.3f}"))
+    return f"{first} {units[0]}", f"{second} {units[1]}"
+
+
+def _percent(probability: float, language: Words) -> str:
+    return f"{_point(f'{100 * probability:.3f}', language)} %"
+
+
+def _values(moved: dict[str, Any], language: Words) -> str:
+    if moved["before"] is None and moved["after"] is None:
+        return ""
+    return f": {_value(moved['before'], language)} → {_value(moved['after'], language)}"
+
+
+def _value(value: float | None, language: Words) -> str:
+    if value is None:
+        return "–"
+    return _point(f"{value:.10g}" if value == int(value) else f"{value:.4g}", language)
+
+
+def _point(number: str, language: Words) -> str:
+    return number if language == "en" else number.replace(".", ",")
+
+
+def _say_json(content: dict[str, Any]) -> None:
+    typer.echo(json.dumps(content, ensure_ascii=False, indent=1))
 
 
 def _entries(workspace: Workspace, id: str | None, sample: int | None, seed: int) -> list[Entry]:

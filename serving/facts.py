@@ -49,6 +49,8 @@ class Push:
         As received, for the trail.
     deadline : float
         On the clock of :func:`time.monotonic`; after it nothing is added.
+    source : str, optional
+        Where it comes from, for the trail; by default the client and its request.
     """
 
     rows: Mapping[str, Sequence[FactGiven]]
@@ -56,6 +58,7 @@ class Push:
     request_id: str
     body: bytes
     deadline: float
+    source: str | None = None
 
 
 class Fault(NamedTuple):
@@ -84,7 +87,25 @@ def push(store: Store, clock: Callable[[], datetime], sent: Push) -> dict[str, A
     ledger, faults = _checked(store, arrival, sent)
     if time.monotonic() > sent.deadline:
         raise TooLate
-    sequence, outcomes = _append(store, ledger, sent, faults)
+    return _told(arrival, sent, faults, *_append(store, ledger, sent, faults))
+
+
+def correct(store: Store, clock: Callable[[], datetime], sent: Push) -> dict[str, Any]:
+    """Append a call as :func:`push` does, if all of it is good; else nothing."""
+    arrival = arrived_at(clock)
+    ledger, faults = _checked(store, arrival, sent)
+    if faults:
+        return _told(arrival, sent, faults, store.sequence(), {})  # no row has an outcome
+    return _told(arrival, sent, faults, *_append(store, ledger, sent, faults))
+
+
+def _told(
+    arrival: Arrival,
+    sent: Push,
+    faults: Faults,
+    sequence: int,
+    outcomes: dict[str, dict[Hashable, str]],
+) -> dict[str, Any]:
     results = {
         name: _results(name, len(rows), outcomes.get(name, {}), faults)
         for name, rows in sent.rows.items()
@@ -212,7 +233,9 @@ def _named(tables: Tables, column: str) -> set[str]:
 
 def _source(sent: Push) -> Source:
     """Say where the facts came from: the client, its request, and the SHA-256 of the body."""
-    name = f"API request {sent.request_id} of {sent.key.client} with key {sent.key.id}"
+    name = sent.source or (
+        f"API request {sent.request_id} of {sent.key.client} with key {sent.key.id}"
+    )
     return Source(((name, hashlib.sha256(sent.body).hexdigest()),))
 
 

@@ -11,6 +11,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "assessment": ("answer", "customer", "id"),
     "override": ("override", "customer_id"),
     "alert": ("alert", "customer_id"),
+    "contest": ("contest", "customer_id"),
 }
 
 
