@@ -416,6 +416,19 @@ def test_a_stopped_sealer_has_sealed_all_there_was(workspace, record):
     Sealer.of(workspace).stop()  # one that was never started
 
 
+def test_a_sealer_may_start_before_there_is_a_record(tmp_path, quick):
+    workspace = Workspace(tmp_path / "fresh")
+    with structlog.testing.capture_logs() as logs:
+        one = Sealer.of(workspace)
+        one.start()
+        time.sleep(0.2)
+        assert one.readiness() is None
+        append(Record(workspace.record_url), "a")
+        wait_until(lambda: (workspace.witness / f"{1:012d}.txt").exists())
+        one.stop()
+    assert logs == []
+
+
 def test_an_alarm_is_logged_once_and_the_service_is_not_ready(sealed, record, running, quick):
     tamper(sealed, "UPDATE checkpoints SET note = 'x'")
     append(record, "d")
