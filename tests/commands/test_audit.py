@@ -143,6 +143,7 @@ def test_where_nothing_is_recorded_or_sealed_the_commands_say_so(run, home):
         (["DELETE FROM leaves WHERE tree_index = 4"], "inserted, entry 5: later ones were sealed"),
         (["DELETE FROM checkpoints WHERE size = 6"], "unsigned, entries 4 to 6"),
         (["DELETE FROM checkpoints WHERE size = 9"], "unsigned, entries 7 to 9"),
+        (["UPDATE checkpoints SET size = 5 WHERE size = 6"], "it is of 6 entries"),
         ([OTHER_NOTE], "unsigned, entries"),
         (UNSEALED, "unsigned: checkpoints are held elsewhere"),
     ],
