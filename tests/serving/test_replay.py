@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pysqlite3
 import pytest
 
@@ -180,7 +181,30 @@ def past(trained, tmp_path_factory) -> Workspace:
     tables = read_tables("customer | recorded_at\nP1 | 2025-07-01")
     seller.store.append(ledger_of(tables), Source(()))
     seller.assess("P1", ORDERS[1])
+    _rewrite_the_past(seller)
     return seller.workspace
+
+
+def _rewrite_the_past(seller: Seller) -> None:
+    """Import old facts that nobody had: another joined the group, and peers pay what they owed."""
+    seller.add(GROUP.replace("g1", "g3").replace("C-00001", "C-00100"))
+    facts = seller.store.read()
+    paid = set(facts["settlements"]["invoice_id"].tolist())
+    invoices = facts["invoices"]
+    owed = [i for i, id in enumerate(invoices["invoice_id"].tolist()) if id not in paid]
+    day = np.array(["2025-06-20"] * len(owed), "datetime64[s]")
+    settlements = pd.DataFrame(
+        {
+            "settlement_id": [f"old-{i}" for i in owed],
+            "customer_id": invoices["customer_id"][owed].astype(str),
+            "invoice_id": invoices["invoice_id"][owed].astype(str),
+            "kind": "payment",
+            "settled_on": day,
+            "amount_cents": invoices["amount_cents"][owed],
+            "recorded_at": day,
+        }
+    )
+    seller.store.append(ledger_of({"settlements": settlements}), Source(()))
 
 
 def _other_rules() -> str:
