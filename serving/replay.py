@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from features.build import feature_names
 from features.ledger import LedgerError
@@ -117,7 +118,9 @@ class Replayer:
             differences.extend(self._walked(body))
         except (*CANNOT, NotReplayable) as error:
             differences.append(f"it cannot be made again: {error}")
-        except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+        except OperationalError:  # the database fails, not the entry
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever a changed entry leads to, it is named)
             differences.append(f"it cannot be made again: {type(error).__name__} in what it keeps")
         return Replayed(entry, tuple(differences), tuple(other_code))
 
