@@ -12,6 +12,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,8 +46,15 @@ def look(service: Service, begun: float) -> Seen:
         status = Path(f"/proc/{pid}/status").read_text()
         kib = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
         mb += int(kib[0]) * 1024 / 1e6 if kib else 0.0
-        files += len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        files += sum(_is_file(opened) for opened in Path(f"/proc/{pid}/fd").iterdir())
     return Seen((time.monotonic() - begun) / 3600, mb, files)
+
+
+def _is_file(opened: Path) -> bool:
+    """Tell a file from a connection: of these clients hold more or fewer."""
+    with suppress(OSError):
+        return not str(opened.readlink()).startswith("socket:")
+    return False
 
 
 async def soak(

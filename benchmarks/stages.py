@@ -54,7 +54,7 @@ def measure(
     """
     from features.store import Store
     from models.workspace import Workspace
-    from serving import assess, situation, speaking
+    from serving import answering, assess, situation, speaking
     from serving.audit import Record
     from serving.overrides import Overrides
     from serving.schemas import OrderGiven
@@ -63,17 +63,17 @@ def measure(
     stages = (
         (Store, "snapshot", "facts of the customer from the store"),
         (Store, "peers", "table of the peers"),
-        (assess, "build_history", "history: facts laid out and settled"),
+        (answering, "build_history", "history: facts laid out and settled"),
         (situation, "build_history", "history of the others of a group"),
-        (assess, "build", "features"),
-        (assess, "is_in_default", "whether he is in default"),
-        (assess, "consult", "both curves"),
+        (answering, "build", "features"),
+        (answering, "is_in_default", "whether he is in default"),
+        (answering, "consult", "both curves"),
         (speaking, "explain", "reasons"),
-        (assess, "describe", "exposure, group and insurance"),
-        (assess, "decide", "options, limit and policy"),
-        (Overrides, "apply", "overrides looked up"),
-        (assess, "compose", "answer put together"),
-        (assess, "to_bytes", "written as JSON"),
+        (answering, "describe", "exposure, group and insurance"),
+        (answering, "decide", "options, limit and policy"),
+        (Overrides, "in_force", "overrides looked up"),
+        (answering, "compose", "answer put together"),
+        (answering, "to_bytes", "written as JSON"),
         (Record, "append", "record, without waiting for the disk"),
     )
     workspace, now = Workspace(home), datetime.combine(date.fromisoformat(today), LAST, UTC)

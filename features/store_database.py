@@ -87,19 +87,21 @@ def _connect_sqlite(url: str, wait_seconds: float, *, only_reads: bool) -> sa.En
     @sa.event.listens_for(engine, "connect")
     def _prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # SQLAlchemy says BEGIN, see below
-        for pragma, value in SQLITE_PRAGMAS.items():
-            connection.execute(f"PRAGMA {pragma}={value}")
-        if connection.execute("PRAGMA synchronous").fetchone()[0] != 2:
-            raise LedgerError("SQLite did not accept synchronous=FULL: answers could be lost")
-        connection.execute(
-            "PRAGMA query_only=ON" if only_reads else f"PRAGMA cache_size=-{WRITER_CACHE_KIB}"
-        )
+        try:
+            if not only_reads and (file := _which(engine)) and not file[2]:
+                # Were it opened, whatever opens it later would be read-only too, once it is not.
+                raise pysqlite3.OperationalError("attempt to write a readonly database")
+            _set_pragmas(connection, only_reads=only_reads)
+        except Exception:
+            connection.close()  # what is open keeps a disk's fault alive for others
+            raise
         record.info[_FILE] = _which(engine)
 
     @sa.event.listens_for(engine, "checkout")
     def _check(_connection: Any, record: Any, _proxy: object) -> None:
         # What is written to a file that was removed or replaced is lost, and SQLite does not mind.
         if record.info[_FILE] != _which(engine):
+            engine.dispose()  # the idle ones too: one that is read-only keeps new ones so
             raise sa.exc.DisconnectionError(REPLACED)
 
     @sa.event.listens_for(engine, "commit")
@@ -118,13 +120,24 @@ def _connect_sqlite(url: str, wait_seconds: float, *, only_reads: bool) -> sa.En
     return engine
 
 
-def _which(engine: sa.Engine) -> tuple[int, int] | None:
-    """Tell a database's file from another one in its place."""
+def _set_pragmas(connection: Any, *, only_reads: bool) -> None:
+    for pragma, value in SQLITE_PRAGMAS.items():
+        connection.execute(f"PRAGMA {pragma}={value}")
+    if connection.execute("PRAGMA synchronous").fetchone()[0] != 2:
+        raise LedgerError("SQLite did not accept synchronous=FULL: answers could be lost")
+    connection.execute(
+        "PRAGMA query_only=ON" if only_reads else f"PRAGMA cache_size=-{WRITER_CACHE_KIB}"
+    )
+
+
+def _which(engine: sa.Engine) -> tuple[int, int, bool] | None:
+    """Tell a database's file from another one in its place, and whether it can be written."""
+    path = engine.url.database or ""
     try:
-        status = os.stat(engine.url.database or "")  # noqa: PTH116 (at each use, three times faster)
+        status = os.stat(path)  # noqa: PTH116 (at each use, three times faster)
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    return status.st_dev, status.st_ino, os.access(path, os.W_OK)
 
 
 def why(error: Exception) -> str:

@@ -238,10 +238,17 @@ class Record:
 
     def __init__(self, url: str) -> None:
         self._engine = connect(url, wait_seconds=RECORD_WAIT_SECONDS)
-        self._failed: tuple[float, sa.exc.SQLAlchemyError] | None = None
+        self._failed: tuple[float, str] | None = None
         self._later = Prepared(_LATER, self._engine.dialect)
         self._waiting: deque[_Waiting] = deque()
         self._committing = Lock()
+        try:
+            self._make()
+        except Exception:
+            self.close()  # SQLite keeps a file read-only while any connection to it is open
+            raise
+
+    def _make(self) -> None:
         with writing(self._engine) as connection:  # one of several starting workers makes it
             if self._engine.dialect.name == "postgresql":
                 alone = sa.func.pg_advisory_xact_lock(sa.func.hashtext("encours record"))
@@ -302,7 +309,7 @@ class Record:
             As :meth:`append`.
         """
         if self._failed is not None and self._committing.locked():
-            raise Unwritable(why(self._failed[1]))  # one waits for the disk, not all threads
+            raise Unwritable(self._failed[1])  # one waits for the disk, not all threads
         mine = _Waiting(new, once, deadline)
         self._waiting.append(mine)
         while not mine.is_done:
@@ -350,13 +357,14 @@ class Record:
         """Remember that the database fails; what it refuses by its rules is no failure of it."""
         refused = isinstance(error, sa.exc.IntegrityError)
         if isinstance(error, sa.exc.SQLAlchemyError) and not refused:
-            self._failed = time.monotonic(), error
+            self._failed = time.monotonic(), why(error)  # not the error: it holds connections open
+            self.close()
 
     def trouble(self) -> str | None:
         """Say why nothing can be recorded now, ``None`` where something can."""
         failed = self._failed
         if failed is not None and time.monotonic() - failed[0] < TROUBLE_SECONDS:
-            return why(failed[1])
+            return failed[1]
         try:
             with writing(self._engine) as connection:  # on SQLite this takes the place of a writer
                 connection.execute(sa.select(_entries.c.sequence).limit(1)).first()

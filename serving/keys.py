@@ -23,6 +23,7 @@ from typing import Literal, NamedTuple, get_args
 from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import uuid7
 
+from features.store_database import why
 from serving.audit import Record
 from serving.limits import CALLS_A_SECOND, MOST_CALLS_A_SECOND
 
@@ -78,6 +79,10 @@ class Key:
         return self.customers is None or customer_id in self.customers
 
 
+class Unreadable(SQLAlchemyError):
+    """Another thread found that the record cannot be read."""
+
+
 class Made(NamedTuple):
     """A new key and its text, which is nowhere else."""
 
@@ -103,7 +108,7 @@ class Keys:
         self._by_id: dict[str, Key] = {}
         self._seen, self._read_at = 0, -FRESH_SECONDS
         self._reading = Lock()
-        self._failed: tuple[float, SQLAlchemyError] | None = None
+        self._failed: tuple[float, str] | None = None
 
     @cached_property
     def _record(self) -> Record:
@@ -121,11 +126,11 @@ class Keys:
             if self._read_at >= asked_at:  # by another thread, while this one waited
                 return
             if self._failed is not None and self._failed[0] >= asked_at:
-                raise self._failed[1]
+                raise Unreadable(self._failed[1])
             try:
                 self._read()
             except SQLAlchemyError as error:
-                self._failed = time.monotonic(), error
+                self._failed = time.monotonic(), why(error)  # the error holds connections open
                 raise
 
     def _read(self) -> None:

@@ -84,7 +84,7 @@ class WhenReady:
         self._open = open
         self._opened: Opened | None = None
         self._opening = Lock()
-        self._refused: tuple[float, NotReady] | None = None
+        self._refused: tuple[float, str] | None = None
 
     def get(self) -> Opened:
         """Return what is opened; see :class:`Desk`."""
@@ -97,11 +97,11 @@ class WhenReady:
     def _try(self, asked_at: float) -> Opened:
         """Open, once for all who waited while it was tried: a locked record takes its time."""
         if self._refused is not None and self._refused[0] > asked_at:
-            raise self._refused[1]
+            raise NotReady(self._refused[1])
         try:
             return self._open()
         except NotReady as error:
-            self._refused = time.monotonic(), error
+            self._refused = time.monotonic(), error.detail  # the error holds connections open
             raise
 
     def readiness(self) -> str | None:

@@ -117,12 +117,13 @@ class Sealer:
         """Seal as long as the lock is held, which is until the end or an error."""
         with self._lock() as connection:
             while connection is not None:
-                is_last = self._stopping.is_set()
+                begun, is_last = time.monotonic(), self._stopping.is_set()
                 self._seal_all(connection)
                 self._all_is_well()
                 if is_last:
                     return
-                self._stopping.wait(INTERVAL_SECONDS)
+                spent = time.monotonic() - begun  # counts: an entry may come just after the look
+                self._stopping.wait(max(INTERVAL_SECONDS - spent, 0))
 
     def _attempt(self, work: Callable[[], object]) -> None:
         try:
@@ -172,6 +173,8 @@ class Sealer:
 
     def _seal_all(self, connection: sa.Connection) -> int:
         state = self._state
+        if state is None and not _is_recorded(connection):
+            return 0
         if state is None:
             state = self._state = self._open(connection)
         before = state.trees.size
@@ -278,6 +281,12 @@ class _State:
             self.late = {n: at for n, at in waited.items() if n not in places}
             self.late |= dict.fromkeys(gaps, now)
         self.trees, self.last = trees, max(self.last, *places)
+
+
+def _is_recorded(connection: sa.Connection) -> bool:
+    """Tell whether there is a record: a service may start before anything is imported."""
+    with _transaction(connection):
+        return sa.inspect(connection).has_table("entries")
 
 
 def _late(found: Seals, state: _State) -> dict[int, float]:

@@ -21,7 +21,7 @@ from serving.checkpoint import NoteError, Verifier, opened
 from serving.seals import Entry, Row, Sealed, Seals, Trees, Witness, hashes, hashes_of
 
 DATABASE = "the database"
-MANY = 50_000  # entries, for which it pays to start processes
+MANY = 500_000  # entries, to be worth two seconds of processor time for starting each process
 A_TASK = 5_000
 What = Literal[
     "changed", "removed", "inserted", "reordered", "truncated", "older copy", "forked", "unsigned"

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+import serving.answering as answer_path
 from benchmarks import (
     card_clients,
     decisions,
@@ -33,7 +34,6 @@ from features.build import CUSTOMER_FEATURES
 from features.simulator import Simulation, simulate
 from models.metrics import Interval
 from models.targets import Outcomes
-from serving import assess
 from training.dataset import DEFAULT, Dataset
 
 ROOT = Path(__file__).parents[1]
@@ -439,7 +439,7 @@ def one_request(key: str | None) -> serving.Server:
 
 def test_the_load_client_keeps_its_connections_and_counts_what_is_answered():
     with answering(b"201 Created") as (port, asked, connected):
-        measured = serving.load(serving.Running(one_request("secret"), port, 0.0, 0), 0.3)
+        measured = serving.load(serving.Running(one_request("secret"), port, 0.0, 0), 1.0)
     assert len(connected) == serving.CONNECTIONS
     assert measured.latencies.size == len(asked) > serving.CONNECTIONS
     assert asked[0].startswith(b"POST /x HTTP/1.1\r\n")
@@ -461,4 +461,4 @@ def test_the_time_of_an_assessment_is_told_by_stages(seller, tmp_path):
     told = stages.rows(spent)
     assert told[0].what == "CPU of one assessment, ms"
     assert float(told[0].measured) == pytest.approx(sum(spent.values()), abs=0.06)
-    assert not hasattr(assess.consult, "__wrapped__")  # all is as before
+    assert not hasattr(answer_path.consult, "__wrapped__")  # all is as before

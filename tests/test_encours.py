@@ -533,7 +533,7 @@ def test_errors_of_an_assessment_are_one_sentence(run, at_home):
 def test_a_record_that_cannot_be_written_gives_no_answer(run, at_home):
     (at_home.home / "record.db").write_bytes(b"not a database" * 999)
     ran = run("assess", "C-00001", "--today", "2025-07-01")
-    assert "(DatabaseError)" in refused(ran)
+    assert "cannot be used now (its file is damaged)" in refused(ran)
 
 
 def test_a_cutoff_after_the_end_is_refused(run, at_home):

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pysqlite3
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from commands import audit
 from features.store import sqlite_url
 from serving import verification
 from serving.audit import Record
+from serving.checkpoint import Verifier
 from serving.checkpoint_keys import Keys
 from serving.sealer import Sealer
 from tests.commands.conftest import Ran
@@ -146,6 +148,7 @@ def test_where_nothing_is_recorded_or_sealed_the_commands_say_so(run, home):
         (["DELETE FROM leaves WHERE tree_index = 4"], "inserted, entry 5: later ones were sealed"),
         (["DELETE FROM checkpoints WHERE size = 6"], "unsigned, entries 4 to 6"),
         (["DELETE FROM checkpoints WHERE size = 9"], "unsigned, entries 7 to 9"),
+        (["UPDATE checkpoints SET size = 5 WHERE size = 6"], "it is of 6 entries"),
         ([OTHER_NOTE], "unsigned, entries"),
         (UNSEALED, "unsigned: checkpoints are held elsewhere"),
     ],
@@ -383,6 +386,48 @@ def test_every_changed_value_of_an_export_is_found(exported, tmp_path):
         file.write_text("".join(changed), "utf-8")
         with pytest.raises(Exception):  # noqa: B017, PT011
             check(file, None, [])
+
+
+def refused(file: Path, said: str) -> None:
+    found = namespace()
+    with pytest.raises(found["Wrong"], match=said):
+        found["check"](file, None, [])
+
+
+def test_a_changed_entry_of_a_part_without_checkpoints_is_found(run, sealed, tmp_path):
+    file = tmp_path / "part.jsonl"
+    run("audit", "export", "--from", 4, "--to", 5, "--out", file)
+    head, first, second = map(json.loads, file.read_text("utf-8").splitlines())
+    second["recorded_at"] += 1
+    file.write_text("\n".join(map(json.dumps, (head, first, second))), "utf-8")
+    refused(file, "entries from 4 on are not those of the last checkpoint")
+
+
+def test_a_changed_entry_is_known_to_the_checkpoint(exported):
+    lines = [json.loads(line) for line in exported.read_text("utf-8").splitlines()]
+    lines[6]["recorded_at"] += 1  # entry 5; the checkpoints are of 3, 6 and 9
+    exported.write_text("\n".join(map(json.dumps, lines)), "utf-8")
+    refused(exported, "entries from 4 on are not those of the next checkpoint")
+
+
+@pytest.mark.parametrize("tree", ["bodies", "columns"])
+def test_a_forged_growth_is_refused(run, sealed, home, tmp_path, tree):
+    file, held = tmp_path / "proof.json", home / "witness" / f"{3:012d}.txt"
+    run("audit", "prove", "id-9", "--out", file, "--checkpoint", held)
+    proof = json.loads(file.read_text("utf-8"))
+    (grown,) = proof["consistency"]
+    grown[tree][0] = "00" * 32
+    file.write_text(json.dumps(proof), "utf-8")
+    refused(file, "did not grow from the checkpoint of 3 entries")
+
+
+def test_a_key_that_none_before_vouches_for_is_refused(run, exported, tmp_path):
+    first, *lines = exported.read_text("utf-8").splitlines(keepends=True)
+    head = json.loads(first)
+    stranger = Verifier.of("encours.record/x", Ed25519PrivateKey.generate())
+    head["keys"].append(str(stranger))
+    exported.write_text("".join([json.dumps(head) + "\n", *lines]), "utf-8")
+    refused(exported, "no key before vouches")
 
 
 def namespace() -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 
 import httpx
@@ -20,15 +20,33 @@ from serving.audit import Record
 from serving.keys import ROLES, KeyFault, Keys
 from serving.routes import ROUTERS
 from serving.schemas import REQUEST_EXAMPLE
+from tests.features.postgres import postgres
 from tests.serving.test_api import ANSWER, CANARY, ID, _call, _Desk, _Stub, call, expect, post
 
 TODAY = datetime(2025, 7, 2, 9, 14, 7, tzinfo=UTC)
 
 
+@pytest.fixture(scope="module")
+def new_postgres() -> Iterator[Callable[[], str]]:
+    with postgres() as new:
+        yield new
+
+
 @pytest.fixture
-def keys(tmp_path) -> Keys:
-    url = sqlite_url(tmp_path / "record.db")
-    return Keys(lambda: Record(url), lambda: TODAY)
+def record(request, tmp_path) -> Iterator[Record]:
+    on_postgres = getattr(request, "param", "sqlite") == "postgresql"
+    new = request.getfixturevalue("new_postgres") if on_postgres else None
+    record = Record(new() if new else sqlite_url(tmp_path / "record.db"))
+    yield record
+    record.close()
+
+
+@pytest.fixture
+def keys(record) -> Keys:
+    return Keys(lambda: record, lambda: TODAY)
+
+
+on_both = pytest.mark.parametrize("record", ["sqlite", "postgresql"], indirect=True)
 
 
 @pytest.fixture
@@ -59,6 +77,7 @@ def test_a_key_is_shown_once_and_only_its_hash_is_kept(keys, tmp_path):
     assert keys.holder(made.text) == made.key
 
 
+@on_both
 def test_every_change_is_on_the_record_with_who_made_it(keys):
     made = keys.make("HubSpot", "crm", "Claire")
     keys.revoke(made.key.id, "Paul")
@@ -86,6 +105,7 @@ def test_a_key_that_is_not_exactly_it_is_none(keys, spoil):
     assert keys.holder(spoil(text)) is None
 
 
+@on_both
 def test_a_key_stops_on_its_last_day_and_when_it_is_revoked(keys):
     ends = keys.make("a", "crm", "Claire", expires_on=date(2025, 7, 3))
     assert keys.holder(ends.text) is not None
@@ -117,6 +137,7 @@ def test_a_key_that_could_not_work_is_not_made(keys, given, said):
     assert keys.all() == []
 
 
+@on_both
 def test_a_key_is_revoked_once(keys):
     made = keys.make("a", "crm", "Claire")
     keys.revoke(made.key.id, "Paul")

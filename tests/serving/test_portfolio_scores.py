@@ -110,7 +110,7 @@ def test_the_features_are_those_of_a_single_answer(trained, clock, monkeypatch):
         return spied
 
     monkeypatch.setattr("serving.portfolio_scores.build", spy("many"))
-    monkeypatch.setattr("serving.assess.build", spy("one"))
+    monkeypatch.setattr("serving.answering.build", spy("one"))
     found = scored(trained, clock())
     many = np.vstack(seen["many"])
     assessor = assessor_of(trained, clock)

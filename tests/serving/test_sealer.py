@@ -268,6 +268,30 @@ def test_without_the_key_that_signed_before_none_is_made(sealed, record):
     assert not (sealed.home / "keys").exists()
 
 
+def test_a_key_lost_while_the_sealer_runs_is_not_made_anew(workspace, record):
+    one = Sealer.of(workspace)
+    append(record, "a")
+    with one._lock() as connection:
+        assert one._seal_all(connection) == 1
+        shutil.rmtree(workspace.home / "keys")
+        append(record, "b")
+        with pytest.raises(KeyFileError, match="is missing"):
+            one._seal_all(connection)
+    assert not (workspace.home / "keys").exists()
+
+
+def test_checkpoints_changed_while_the_sealer_runs_are_missed(workspace, record):
+    one = Sealer.of(workspace)
+    append(record, "a")
+    with one._lock() as connection:
+        assert one._seal_all(connection) == 1
+        tamper(workspace, "DELETE FROM checkpoints")
+        append(record, "b")
+        with pytest.raises(Alarm, match="was sealed to 1 entries, and now to 0"):
+            one._seal_all(connection)
+    assert stored(workspace) == []
+
+
 def test_another_records_key_does_not_sign_this_one(sealed, record, tmp_path):
     other = Workspace(tmp_path / "other")
     append(Record(other.record_url), "x")
@@ -414,6 +438,19 @@ def test_a_stopped_sealer_has_sealed_all_there_was(workspace, record):
     one.stop()
     assert stored(workspace)[-1].size == 5
     Sealer.of(workspace).stop()  # one that was never started
+
+
+def test_a_sealer_may_start_before_there_is_a_record(tmp_path, quick):
+    workspace = Workspace(tmp_path / "fresh")
+    with structlog.testing.capture_logs() as logs:
+        one = Sealer.of(workspace)
+        one.start()
+        time.sleep(0.2)
+        assert one.readiness() is None
+        append(Record(workspace.record_url), "a")
+        wait_until(lambda: (workspace.witness / f"{1:012d}.txt").exists())
+        one.stop()
+    assert logs == []
 
 
 def test_an_alarm_is_logged_once_and_the_service_is_not_ready(sealed, record, running, quick):

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fastapi import FastAPI
 from packaging.version import Version
 
 from benchmarks.fuzz import Answer, Found, answer_of, check
 from benchmarks.hostile import CANARY, Case, Hostile
 from serving.api import create_app
 from serving.keys import ROLES
+from serving.opened import desk_from_environment
 from tests.serving.test_api import JSON, KEYS, _Desk, _Stub
 from tests.test_project import FLOORS, PACKAGES
 
@@ -28,8 +30,8 @@ ROOT = Path(__file__).parents[2]
 # Hostile requests.
 
 
-def flood(requests: int, seed: int) -> Found:
-    app, found = create_app(_Desk(_Stub()), KEYS), Found()
+def flood(app: FastAPI, requests: int, seed: int) -> Found:
+    found = Found()
     bearers = [
         f"Bearer {KEYS.make(role, role, 'tests', calls_a_second=1e5).text}" for role in ROLES
     ]
@@ -45,8 +47,10 @@ def flood(requests: int, seed: int) -> Found:
     return found
 
 
-def test_hostile_requests_get_problems_and_nothing_of_them_comes_back():
-    found = flood(600, 7)
+def test_hostile_requests_get_problems_and_nothing_of_them_comes_back(seller, monkeypatch):
+    monkeypatch.setenv("ENCOURS_HOME", str(seller.home))
+    monkeypatch.setenv("ENCOURS_TODAY", "2025-07-01")
+    found = flood(create_app(desk_from_environment(), KEYS), 600, 7)
     assert found.broken == {}
     assert {400, 401, 403, 404, 405, 413, 415, 422} <= set(found.statuses)
 
@@ -129,15 +133,11 @@ def test_the_bento_has_what_serving_imports_its_lock_and_nothing_else():
 def test_in_a_bento_the_version_is_that_of_the_project(monkeypatch):
     from importlib.metadata import PackageNotFoundError
 
-    from serving import answer
+    from serving import answering
 
     def none(_name):
         raise PackageNotFoundError
 
-    monkeypatch.setattr(answer, "installed", none)
-    answer._code.cache_clear()
-    try:
-        project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-        assert answer._code() == project["version"]
-    finally:
-        answer._code.cache_clear()
+    monkeypatch.setattr(answering, "installed", none)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    assert answering._version() == project["version"]

@@ -60,8 +60,8 @@ def _closes_what_was_opened(monkeypatch) -> Iterator[None]:
     """PostgreSQL's driver complains of connections that nobody closes."""
     opened = []
 
-    def connect_and_note(url: str) -> sa.Engine:
-        opened.append(connect(url))
+    def connect_and_note(url: str, **how: float) -> sa.Engine:
+        opened.append(connect(url, **how))
         return opened[-1]
 
     for module in ("audit", "references"):
