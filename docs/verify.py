@@ -139,8 +139,8 @@ def known_keys(lines, pinned):
 def opened(note, keys):
     """Give origin, size and both roots of a checkpoint that a known key signed."""
     text, _, tail = note.rpartition("\n\n")
-    text, is_signed = text + "\n", False
-    for line in tail.splitlines():
+    (*lines, end), text, is_signed = tail.split("\n"), text + "\n", False
+    for line in lines:
         dash, name, encoded = line.split(" ")
         data = decoded(encoded)
         for key in keys:
@@ -148,7 +148,7 @@ def opened(note, keys):
                 if not key.has_signed(text, data[4:]):
                     raise Wrong("the signature of a checkpoint is wrong")
                 is_signed = True
-    if not is_signed:
+    if end or not is_signed:
         raise Wrong("a checkpoint is signed by no known key")
     origin, size, root, columns, _ = text.split("\n")
     roots = [decoded(one) for one in (root, columns.split(" ")[1])]

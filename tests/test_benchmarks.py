@@ -425,7 +425,10 @@ def answering(status: bytes) -> Iterator[tuple[int, list[bytes], list[object]]]:
                     lines = []
                     self.wfile.write(b"HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\n{}" % status)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answers) as server:
+    class Server(socketserver.ThreadingTCPServer):
+        request_queue_size = 64  # of the five by default, a connection more waits a second
+
+    with Server(("127.0.0.1", 0), Answers) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server.server_address[1], asked, connected

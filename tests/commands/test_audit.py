@@ -372,6 +372,15 @@ def test_what_is_not_there_or_not_sealed_cannot_be_proved(run, sealed):
     assert "late is not sealed yet" in run("audit", "prove", "late").err
 
 
+def test_a_line_of_a_checkpoint_ends_with_a_line_feed_and_nothing_else(exported):
+    lines = exported.read_text("utf-8").splitlines(keepends=True)
+    checkpoint = json.loads(lines[0])["checkpoint"]
+    for end in ("", "\f", "\r", "\v", "\x1c", "\u2028", "\n "):
+        head = json.loads(lines[0]) | {"checkpoint": checkpoint[:-1] + end}
+        exported.write_text("".join([json.dumps(head) + "\n", *lines[1:]]), "utf-8")
+        refused(exported, "signed by no known key")
+
+
 def test_every_changed_value_of_an_export_is_found(exported, tmp_path):
     """Through the verifier's own functions; that it runs alone is tested above."""
     check = namespace()["check"]
