@@ -33,7 +33,7 @@ os.environ.setdefault("BENTOML_DO_NOT_TRACK", "true")
 import typer
 from rich.table import Column, Table
 
-from commands import alerts, audit, keys, limits, override, policy
+from commands import alerts, audit, erase, keys, limits, override, policy
 from commands.portfolio import portfolio
 from commands.shared import (
     POLICY,
@@ -92,6 +92,7 @@ app.command()(portfolio)
 app.command()(limits.limits)
 app.command()(override.override)
 app.command()(override.overrides)
+app.command()(erase.erase)
 
 
 Mapping = Annotated[

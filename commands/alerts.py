@@ -47,8 +47,8 @@ def run(today: Today = None, ledger: LedgerDb = None) -> None:
 
     workspace, store = _opened(ledger)
     rules = _rules()
-    alerts = Alerts(Record(workspace.record_url))
-    references = References(workspace.record_url)
+    record = Record.of(workspace)
+    alerts, references = Alerts(record), References(workspace.record_url, record.persons)
     is_first = not references.all()
     before = _standing(alerts)
     found = _states(workspace, store, today, frozenset(one.chain[0] for one in before))
@@ -77,7 +77,7 @@ def list_(ledger: LedgerDb = None) -> None:
     workspace = workspace_here(ledger)
     if not workspace.has_record():
         stop("nothing was assessed or evaluated here yet")
-    found = _standing(Alerts(Record(workspace.record_url)))
+    found = _standing(Alerts(Record.of(workspace)))
     if not found:
         say("No alert stands.")
         return

@@ -107,7 +107,7 @@ def keys_of(workspace: Workspace) -> Keys:
     from serving.audit import Record
     from serving.keys import Keys
 
-    return Keys(lambda: Record(workspace.record_url))
+    return Keys(lambda: Record.of(workspace))
 
 
 def one_of_each(workspace: Workspace) -> dict[Role, Made]:

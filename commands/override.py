@@ -113,7 +113,7 @@ def _decide(wanted: Wanted, today: date | None) -> bytes:
     people = load(workspace.home / FILE_NAME)
     policy = policy_in_charge(workspace)
     clock = _clock(today or past_today(workspace))
-    return Overrider(store, Record(workspace.record_url), policy, people, clock).decide(wanted)
+    return Overrider(store, Record.of(workspace), policy, people, clock).decide(wanted)
 
 
 def _say_recorded(told: dict[str, Any]) -> None:
@@ -155,7 +155,7 @@ def overrides(
     workspace, store = _opened(ledger)
     if not workspace.has_record():
         stop("nothing was assessed here yet")
-    record = Record(workspace.record_url)
+    record = Record.of(workspace)
     every = Overrides(record).all()
     wanted = [one for one in every if customer in (None, one.customer_id)]
     if not wanted:

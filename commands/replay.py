@@ -59,6 +59,8 @@ def replay(
     workspace, store = recorded()
     replayer = Replayer(workspace, store)
     entries = _entries(workspace, id, sample, seed)
+    if not entries:
+        return
     _say_all([replayer.replay(entry) for entry in in_order(entries)])
 
 
@@ -215,21 +217,41 @@ def _say_json(content: dict[str, Any]) -> None:
 
 
 def _entries(workspace: Workspace, id: str | None, sample: int | None, seed: int) -> list[Entry]:
+    from serving.person_key import Erased
     from serving.replay import Entries
 
     if id is None:
-        found = Entries(workspace.record_url).sample(sample or 0, seed)
-        if not found:
+        found, erased = Entries.of(workspace).draw(sample or 0, seed)
+        if erased:
+            say(f"{erased:,} assessments passed over: erased, they can no longer be replayed.")
+        if not found and not erased:
             stop("no assessment is recorded here yet")
         return found
-    return [an_assessment(workspace, id)]
+    try:
+        return [_found(workspace, id)]
+    except Erased as erased:
+        say(f"The assessment was {erased}: it can no longer be replayed.")
+        return []
 
 
 def an_assessment(workspace: Workspace, id: str) -> Entry:
     """Give an assessment of the record, or stop."""
+    from serving.person_key import Erased
+
+    try:
+        return _found(workspace, id)
+    except Erased as erased:
+        stop(f"the assessment was {erased}: it can no longer be read")
+
+
+def _found(workspace: Workspace, id: str) -> Entry:
+    from serving.person_key import Undecipherable
     from serving.replay import Entries
 
-    entry = Entries(workspace.record_url).find(id)
+    try:
+        entry = Entries.of(workspace).find(id)
+    except Undecipherable as error:
+        _fail(f"WRONG: the assessment cannot be read: {error}")
     if entry is None or entry.kind != "assessment":
         stop("the record has no assessment of that id")
     return entry
@@ -255,9 +277,13 @@ def _say_all(replayed: list[Replayed]) -> None:
             _say_wrong(f"entry {entry.sequence}, {entry.id}: {difference}")
     if len(wrong) > SHOWN:
         say(f"… and {len(wrong) - SHOWN:,} more")
+    gone = [one for one in replayed if one.erased is not None]
+    for one in gone[:SHOWN]:
+        say(f"entry {one.entry.sequence}, {one.entry.id}: cannot be replayed: {one.erased}.")
     if wrong:
         _fail(f"{len(wrong):,} of {len(replayed):,} assessments differ.")
-    say(f"{len(replayed):,} assessments made again: the same bytes, and the same margins twice.")
+    again = len(replayed) - len(gone)
+    say(f"{again:,} assessments made again: the same bytes, and the same margins twice.")
 
 
 def _say_wrong(message: str) -> None:

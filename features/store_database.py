@@ -153,14 +153,14 @@ def why(error: Exception) -> str:
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Open a transaction that writes: all of it or nothing; on SQLite one writer at a time."""
     options = engine.connect().execution_options(write=True)
-    with _sqlalchemy_errors(engine), options as connection, connection.begin():
+    with sqlalchemy_errors(engine), options as connection, connection.begin():
         yield connection
 
 
 @contextmanager
 def reading(engine: sa.Engine) -> Iterator[Any]:
     """Give a cursor of the driver, in a transaction that sees one state of the database."""
-    with _sqlalchemy_errors(engine):
+    with sqlalchemy_errors(engine):
         connection = engine.raw_connection()
         try:
             cursor = connection.cursor()
@@ -172,7 +172,7 @@ def reading(engine: sa.Engine) -> Iterator[Any]:
 
 
 @contextmanager
-def _sqlalchemy_errors(engine: sa.Engine) -> Iterator[None]:
+def sqlalchemy_errors(engine: sa.Engine) -> Iterator[None]:
     """Raise what the driver raises as SQLAlchemy does, without the parameters: customer data."""
     try:
         yield

@@ -76,6 +76,13 @@ class Workspace:
         return self.recorded_url is not None or (self.home / "record.db").exists()
 
     @property
+    def person_keys_url(self) -> str:
+        """The keys of natural persons: beside the record, and to be left out of its backups."""
+        if self.recorded_url is None:
+            return sqlite_url(self.home / "person-keys.db")
+        return _with_driver(self.recorded_url)
+
+    @property
     def witness(self) -> Path:
         """Copies of the record's checkpoints, to be kept where nobody here changes them."""
         return self.witness_folder or self.home / "witness"

@@ -117,6 +117,7 @@ class Alerts:
         self._by_id: dict[str, Alert] = {}  # in the order of the record
         self._latest: dict[Chain, str] = {}
         self._ends: dict[Chain, str] = {}  # the last entry of each chain
+        self._persons: dict[str, set[Chain]] = {}  # by the key that their entries are encrypted by
         self._reading = Lock()
 
     def all(self) -> list[Alert]:
@@ -170,7 +171,7 @@ class Alerts:
             return {"event": "raised", "alert": told}
 
         entry = self._append((customer_id, finding.code), said)
-        return None if entry is None else self._by_id[entry.id]
+        return None if entry is None else self._by_id.get(entry.id)
 
     def end(self, customer_id: str, codes: Collection[str], at: datetime) -> None:
         """Say that the conditions of those alerts that stand, if any do, are over."""
@@ -200,7 +201,9 @@ class Alerts:
         who = {"by": actor["client"], "role": actor["role"]}
 
         def said(_last: Alert | None, _id: str) -> dict[str, Any] | None:
-            now = self._by_id[alert_id]
+            now = self._by_id.get(alert_id)
+            if now is None:
+                raise UnknownAlert  # he was erased
             before = now.acknowledged
             if before is not None and {**before, **who, "note": note} == before:
                 return None
@@ -211,7 +214,7 @@ class Alerts:
             return {"event": "acknowledged", "alert": told, "actor": actor, "note": note}
 
         self._append(alert.chain, said)
-        return self._by_id[alert_id]
+        return self._by_id.get(alert_id, alert)
 
     def _append(
         self, chain: Chain, said: Callable[[Alert | None, str], dict[str, Any] | None]
@@ -222,12 +225,14 @@ class Alerts:
             with self._reading:
                 end, latest = self._ends.get(chain), self._latest.get(chain)
                 last = None if latest is None else self._by_id[latest]
+            key = self._record.persons.key_for(chain[0])
+            named = chain[0] if key is None else key.id
             id = str(uuid7())
             told = said(last, id)
             if told is None:
                 return None
             body = to_bytes({"schema": SCHEMA_VERSION, **told, "follows": end})
-            entry = self._record.append(id, KIND, body, _place_after(chain, end))
+            entry = self._record.append(id, KIND, body, _place_after((named, chain[1]), end))
             if entry.id == id:
                 self._catch_up()
                 return entry
@@ -237,11 +242,22 @@ class Alerts:
             for entry in self._record.after(self._seen, KIND):
                 self._learn(entry, json.loads(entry.body))
                 self._seen = entry.sequence
+            for person in self._persons.keys() & self._record.persons.erased():
+                self._forget(self._persons.pop(person))
+
+    def _forget(self, chains: set[Chain]) -> None:
+        """Know no more of a person who was erased."""
+        self._by_id = {id: one for id, one in self._by_id.items() if one.chain not in chains}
+        for chain in chains:
+            self._latest.pop(chain, None)
+            self._ends.pop(chain, None)
 
     def _learn(self, entry: Entry, said: dict[str, Any]) -> None:
         told, event = said["alert"], said["event"]
         chain: Chain = (told["customer_id"], told["code"])
         self._ends[chain] = entry.id
+        if entry.person is not None:
+            self._persons.setdefault(entry.person, set()).add(chain)
         if event == "raised":
             self._by_id[entry.id] = Alert(entry.sequence, told)
             self._latest[chain] = entry.id
@@ -256,7 +272,8 @@ class Alerts:
             self._become(told["id"], status="over", ended_at=told["at"])
 
     def _become(self, alert_id: str, **changes: Any) -> None:
-        self._by_id[alert_id] = replace(self._by_id[alert_id], **changes)
+        if alert_id in self._by_id:  # else it was about a person who was erased
+            self._by_id[alert_id] = replace(self._by_id[alert_id], **changes)
 
 
 def _place_after(chain: Chain, end: str | None) -> Once:

@@ -227,8 +227,10 @@ class Assessor:
         if earlier is not None:
             return _as_answered(earlier)
         assessed = self.at_one_instant(asking)(customer_id, order, currency)
-        entry = self._record.append(*assessed.new, asking.once, asking.deadline)
-        if entry.id == assessed.new.id:  # not another one's, that was faster
+        id, kind, body, is_person = assessed.new
+        once, deadline = asking.once, asking.deadline
+        entry = self._record.append(id, kind, body, once, deadline, is_person=is_person)
+        if entry.id == id:  # not another one's, that was faster
             self.watch(assessed)
         return with_its_place(entry)
 
@@ -266,7 +268,8 @@ class Assessor:
         body, seen, views, in_default = answer(question, known)
         model = speaking.champions.default
         state = state_of(customer_id, now, model, seen, views, in_default=in_default)
-        return Assessed(New(question.id, "assessment", body), state)
+        is_person = "is_natural_person" in seen.situation.facts or None  # the ledger knows later
+        return Assessed(New(question.id, "assessment", body, is_person), state)
 
     def watch(self, assessed: Assessed) -> None:
         """Tell whether a customer has degraded, once the assessment is recorded."""
@@ -277,7 +280,8 @@ class Assessor:
         """Gather what is known of a customer."""
         self._keep_rules()
         sequence, ledger, facts = self._store.snapshot(customer_id, microseconds(now))
-        if facts["customers"]["customer_id"].size == 0:
+        is_known = facts["customers"]["customer_id"].size > 0
+        if not is_known or self._record.persons.is_erased(customer_id):
             raise UnknownCustomer(UNKNOWN)
         return Known(
             now,
@@ -307,7 +311,13 @@ class Assessor:
 
     @nothing_unrecorded()
     def find(self, assessment_id: str) -> bytes | None:
-        """Return an earlier assessment, byte for byte, or ``None``."""
+        """Return an earlier assessment, byte for byte, or ``None``.
+
+        Raises
+        ------
+        Erased
+            If it was about a person who is.
+        """
         entry = self._record.find(assessment_id)
         if entry is None or entry.kind != "assessment":
             return None

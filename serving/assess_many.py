@@ -19,11 +19,12 @@ from serving.answer import to_bytes, with_its_place
 from serving.assess import Asking, Assessed, AssessmentError, NotReady, nothing_unrecorded
 from serving.audit import AnotherRequest, Entry, New, Record, TooLate
 from serving.opened import Opened
+from serving.person_key import Erased
 
 KIND = "batch"
 SCHEMA_VERSION = 1
 Problem = dict[str, Any]  # with its ``status``
-ProblemOf = Callable[[int, AssessmentError], Problem]
+ProblemOf = Callable[[int, AssessmentError | Erased], Problem]
 
 
 class Wanted(NamedTuple):
@@ -65,7 +66,7 @@ def assess_many(
     """
     earlier = None if asking.once is None else opened.record.answered(asking.once)
     if earlier is not None:
-        return _answer(_batch(earlier), opened.record)
+        return _answer(_batch(earlier), opened.record, problem_of)
     assess = opened.assessor.at_one_instant(asking)
     outcomes: list[Assessed | Problem] = []
     for place, one in enumerate(asked):
@@ -79,7 +80,7 @@ def assess_many(
     if len(entries) > len(made):  # else another call with the same key was faster
         for assessed in made:
             opened.assessor.watch(assessed)
-    return _answer(_batch(entries[-1]), opened.record)
+    return _answer(_batch(entries[-1]), opened.record, problem_of)
 
 
 def _outcome(
@@ -116,15 +117,17 @@ def _batch(entry: object) -> dict[str, Any]:
     return said
 
 
-def _answer(batch: dict[str, Any], record: Record) -> bytes:
+def _answer(batch: dict[str, Any], record: Record, problem_of: ProblemOf) -> bytes:
     """Put the answer together from the record; an assessment keeps its exact bytes."""
     ids = [item["assessment"] for item in batch["items"] if "assessment" in item]
     entries = iter(record.find_many(ids))
-    items = [
-        b'{"status": 201, "assessment": ' + with_its_place(next(entries)) + b"}"
-        if "assessment" in item
-        else to_bytes({"status": item["problem"]["status"], "problem": item["problem"]})
-        for item in batch["items"]
-    ]
+    items = []
+    for place, item in enumerate(batch["items"]):
+        entry = next(entries) if "assessment" in item else None
+        if isinstance(entry, Entry):
+            items.append(b'{"status": 201, "assessment": ' + with_its_place(entry) + b"}")
+        else:
+            problem = item["problem"] if entry is None else problem_of(place, entry)
+            items.append(to_bytes({"status": problem["status"], "problem": problem}))
     id = to_bytes(batch["id"])
     return b'{"id": ' + id + b', "items": [' + b", ".join(items) + b"]}"

@@ -13,8 +13,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -23,7 +23,11 @@ import structlog
 
 from features.store import connect, writing
 from features.store_database import Prepared, reading, why
+from features.store_persons import empty_log
+from models.workspace import Workspace
 from serving.limits import RECORD_WAIT_SECONDS, TROUBLE_SECONDS
+from serving.person_key import Erased, key_named
+from serving.persons import Persons
 from serving.subjects import PLACES, customer_of
 
 ENTRIES_A_COMMIT = 256
@@ -137,6 +141,7 @@ _FILL = sa.text(  # another process may have written an entry, and whom it is ab
 _IN_ORDER = sa.text("SELECT pg_advisory_xact_lock(hashtext('encours record in order'))")
 _FREE = {"entry_id": None, "status": None, "answer": None}
 ENTRIES_A_READ = 1_000
+_HIDDEN = "person "  # begins the fingerprint of a request about a natural person
 log = structlog.get_logger()
 
 
@@ -190,11 +195,16 @@ class Entry:
         ``assessment``; ``batch``, a call that asked for many of them; ``portfolio``, a file of
         scores that was made; ``override``, a person's decision instead of the policy's; ``key``, an
         API key made or revoked; ``alert``, what the service or a person says of a customer's
-        degrading; ``contest``, facts that were corrected, with the answers before and after.
+        degrading; ``contest``, facts that were corrected, with the answers before and after;
+        ``erasure``, a person's data made unreadable.
     body : bytes
-        UTF-8 JSON, exactly as recorded.
+        UTF-8 JSON.
     leaf_hash : str
-        RFC 6962 leaf hash of the body.
+        RFC 6962 leaf hash of what is recorded.
+    recorded : bytes or None
+        What is recorded where that is not the body: one about a natural person is encrypted.
+    person : str or None
+        The id of the key that it is encrypted by.
     """
 
     sequence: int
@@ -202,23 +212,38 @@ class Entry:
     kind: str
     body: bytes
     leaf_hash: str
+    recorded: bytes | None = None
+    person: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether what is recorded is what its leaf hash was made from."""
+        recorded = self.body if self.recorded is None else self.recorded
+        return leaf_hash(recorded) == self.leaf_hash
 
 
 class New(NamedTuple):
-    """What is to be recorded; see :class:`Entry`."""
+    """What is to be recorded; see :class:`Entry`.
+
+    `is_person` says whether it is about a natural person, where that is known already.
+    """
 
     id: str
     kind: str
     body: bytes
+    is_person: bool | None = None
 
 
 class _Waiting:
     """Entries that wait to be written together, then their places, or what went wrong."""
 
-    def __init__(self, new: Sequence[New], once: Once | None, deadline: float) -> None:
+    def __init__(
+        self, new: Sequence[New], once: Once | None, deadline: float, persons: Persons
+    ) -> None:
         self.new, self.once, self.deadline = new, once, deadline
-        self.leaf_hashes = [leaf_hash(one.body) for one in new]  # outside the transaction
-        self.customers = [customer_of(one.kind, one.body) for one in new]
+        self.drafts = [_drafted(one, persons) for one in new]  # outside the transaction
+        if once is not None:
+            self.once = hidden(once, persons, self.drafts[-1].person)
         self.entries: list[Entry] | None = None
         self.error: Exception | None = None
 
@@ -234,9 +259,12 @@ class Record:
     ----------
     url : str
         SQLAlchemy URL of its database.
+    persons : Persons, optional
+        By whose keys what is about natural persons is encrypted; by default nobody is one.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, persons: Persons | None = None) -> None:
+        self.persons = persons or Persons()
         self._engine = connect(url, wait_seconds=RECORD_WAIT_SECONDS)
         self._failed: tuple[float, str] | None = None
         self._later = Prepared(_LATER, self._engine.dialect)
@@ -247,6 +275,11 @@ class Record:
         except Exception:
             self.close()  # SQLite keeps a file read-only while any connection to it is open
             raise
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> Record:
+        """Open the record of a workspace."""
+        return cls(workspace.record_url, Persons.of(workspace))
 
     def _make(self) -> None:
         with writing(self._engine) as connection:  # one of several starting workers makes it
@@ -270,6 +303,8 @@ class Record:
         body: bytes,
         once: Once | None = None,
         deadline: float = float("inf"),
+        *,
+        is_person: bool | None = None,
     ) -> Entry:
         """Add an entry; it is on disk when this returns.
 
@@ -281,14 +316,16 @@ class Record:
             The request that it answers; when that was answered meanwhile, that answer is returned.
         deadline : float, optional
             On the clock of :func:`time.monotonic`; after it nothing is written.
+        is_person : bool, optional
+            Whether it is about a natural person; the ledger is asked when that is not given.
 
         Raises
         ------
-        TooLate, AnotherRequest
+        TooLate, AnotherRequest, Erased
         sqlalchemy.exc.SQLAlchemyError
             If it could not be written: then nothing may be answered.
         """
-        return self.append_many([New(id, kind, body)], once, deadline)[0]
+        return self.append_many([New(id, kind, body, is_person)], once, deadline)[0]
 
     def append_many(
         self, new: Sequence[New], once: Once | None = None, deadline: float = float("inf")
@@ -305,12 +342,12 @@ class Record:
 
         Raises
         ------
-        TooLate, AnotherRequest, sqlalchemy.exc.SQLAlchemyError
+        TooLate, AnotherRequest, Erased, sqlalchemy.exc.SQLAlchemyError
             As :meth:`append`.
         """
         if self._failed is not None and self._committing.locked():
             raise Unwritable(self._failed[1])  # one waits for the disk, not all threads
-        mine = _Waiting(new, once, deadline)
+        mine = _Waiting(new, once, deadline, self.persons)
         self._waiting.append(mine)
         while not mine.is_done:
             with self._committing:
@@ -379,40 +416,49 @@ class Record:
         now = time.time_ns() // 1000
         claimed = {"entry_id": one.new[-1].id, "recorded_at": now}
         if one.once is not None and not _claim(connection, one.once, claimed):
-            return _earlier(connection, one.once)
+            return self._earlier(connection, one.once)
         added = _entries.insert().returning(_entries.c.sequence)
         entries = []
-        each = zip(one.new, one.leaf_hashes, one.customers, strict=True)
-        for new, hashed, customer_id in each:
-            row: dict[str, Any] = {**new._asdict(), "leaf_hash": hashed, "recorded_at": now}
+        for entry, customer_id in one.drafts:
+            recorded = entry.body if entry.recorded is None else entry.recorded
+            row: dict[str, Any] = {"id": entry.id, "kind": entry.kind, "body": recorded}
+            row |= {"leaf_hash": entry.leaf_hash, "recorded_at": now}
             sequence = connection.execute(added, row).scalar_one()
-            entries.append(Entry(sequence, *new, hashed))
+            entries.append(replace(entry, sequence=sequence))
             if customer_id is not None:
-                about = {"sequence": sequence, "customer_id": customer_id, "kind": new.kind}
+                about = {"sequence": sequence, "customer_id": customer_id, "kind": entry.kind}
                 connection.execute(_subjects.insert(), about)
         return entries
 
     def find(self, id: str) -> Entry | None:
-        """Return an entry by its identifier, if there is one."""
+        """Return an entry by its identifier, if there is one.
+
+        Raises
+        ------
+        Erased, Undecipherable
+        """
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(*_COLUMNS).where(_entries.c.id == id)).first()
-        return None if row is None else Entry(**row._mapping)
+        return None if row is None else readable(Entry(**row._mapping), self.persons)
 
-    def find_many(self, ids: Sequence[str]) -> list[Entry]:
+    def find_many(self, ids: Sequence[str]) -> list[Entry | Erased]:
         """Return the entries of identifiers, in the order asked; each must be there."""
-        found: dict[str, Entry] = {}
+        found: dict[str, Entry | Erased] = {}
         with self._engine.connect() as connection:
             for begin in range(0, len(ids), ENTRIES_A_COMMIT):
                 part = _entries.c.id.in_(ids[begin : begin + ENTRIES_A_COMMIT])
                 for row in connection.execute(sa.select(*_COLUMNS).where(part)):
-                    found[row.id] = Entry(**row._mapping)
+                    found[row.id] = _readable_or_not(Entry(**row._mapping), self.persons)
         return [found[id] for id in ids]
 
     def after(self, sequence: int, kind: str) -> list[Entry]:
-        """Return the entries of a kind that is not ``assessment`` after a place, in its order."""
+        """Return the entries of a kind that is not ``assessment`` after a place, in its order.
+
+        Those about persons who were erased are left out, here and in :meth:`of_customer`.
+        """
         with reading(self._engine) as cursor:
             rows = self._later.run(cursor, {"kind": kind, "sequence": sequence}).fetchall()
-        return [Entry(*row) for row in rows]
+        return self._readable(Entry(*row) for row in rows)
 
     def of_customer(
         self, customer_id: str, kind: str, limit: int, before: int | None = None
@@ -427,39 +473,152 @@ class Record:
         before : int, optional
             Only those that stand before this place.
         """
-        about = _subjects.c.customer_id == customer_id, _subjects.c.kind == kind
+        names = self.persons.names_of(customer_id)
+        about = _subjects.c.customer_id.in_(names), _subjects.c.kind == kind
         query = _OF_CUSTOMER.where(*about).limit(limit)
         if before is not None:
             query = query.where(_subjects.c.sequence < before)
         with self._engine.connect() as connection:
-            return [Entry(**row._mapping) for row in connection.execute(query)]
+            return self._readable(Entry(**row._mapping) for row in connection.execute(query))
+
+    def count_about(self, name: str) -> int:
+        """Count the entries about a customer: of his number in clear, or of his key's id."""
+        about = sa.select(sa.func.count()).where(_subjects.c.customer_id == name)
+        with self._engine.connect() as connection:
+            return int(connection.execute(about).scalar_one())
+
+    def places_about(self, name: str, kind: str) -> list[tuple[int, str]]:
+        """Return place and id of the entries of a kind about a customer, in their order."""
+        about = _subjects.c.customer_id == name, _subjects.c.kind == kind
+        query = sa.select(_entries.c.sequence, _entries.c.id).join_from(
+            _subjects, _entries, _subjects.c.sequence == _entries.c.sequence
+        )
+        with self._engine.connect() as connection:
+            found = connection.execute(query.where(*about).order_by(_entries.c.sequence))
+            return [(row.sequence, row.id) for row in found]
+
+    def empty_log(self) -> None:
+        """Empty SQLite's write-ahead log: what stands there stands in the file too."""
+        empty_log(self._engine)
+
+    def _readable(self, entries: Iterable[Entry]) -> list[Entry]:
+        found = (_readable_or_not(entry, self.persons) for entry in entries)
+        return [one for one in found if isinstance(one, Entry)]
 
     def answered(self, once: Once) -> Entry | Kept | None:
         """Return what the request was answered before, if it was.
 
         Raises
         ------
-        AnotherRequest
+        AnotherRequest, Erased
         """
         with self._engine.connect() as connection:
-            return _answer_of(connection, once)
+            return self._answer_of(connection, once)
 
-    def keep(self, once: Once, status: int, answer: bytes) -> Kept:
+    def keep(self, once: Once, status: int, answer: bytes, about: str | None = None) -> Kept:
         """Keep an answer that is no entry, for ever; if there is one already, return that.
+
+        Parameters
+        ----------
+        once, status, answer
+        about : str, optional
+            The customer that the answer tells of.
 
         Raises
         ------
-        AnotherRequest
+        AnotherRequest, Erased
         """
-        values: dict[str, Any] = {"status": status, "answer": answer}
+        key = None if about is None else self.persons.key_for(about)
+        kept = answer if key is None else key.encrypt(_of_request(once), answer)
+        values: dict[str, Any] = {"status": status, "answer": kept}
         values["recorded_at"] = time.time_ns() // 1000
+        named = hidden(once, self.persons, None if key is None else key.id)
         with writing(self._engine) as connection:
-            if _claim(connection, once, values):
+            if _claim(connection, named, values):
                 return Kept(status, answer)
-            found = _answer_of(connection, once)
+            found = self._answer_of(connection, named)
         if not isinstance(found, Kept):
             raise AnotherRequest
         return found
+
+    def _earlier(self, connection: sa.Connection, once: Once) -> list[Entry] | Exception:
+        """Return the entry that answered the request before, or what is wrong with asking again."""
+        try:
+            found = self._answer_of(connection, once)
+        except (AnotherRequest, Erased) as error:
+            return error
+        return [found] if isinstance(found, Entry) else AnotherRequest()
+
+    def _answer_of(self, connection: sa.Connection, once: Once) -> Entry | Kept | None:
+        row = connection.execute(_ANSWER.where(*_is(once))).first()
+        if row is None:
+            return None
+        asked = hidden(once, self.persons, key_named(row.body) or key_named(row.answer))
+        if row.fingerprint != asked.fingerprint:
+            raise AnotherRequest
+        if row.entry_id is None:
+            body, _ = self.persons.decrypt(_of_request(once), row.answer)
+            return Kept(row.status, body)
+        entry = Entry(row.sequence, row.id, row.kind, row.body, row.leaf_hash)
+        return readable(entry, self.persons)
+
+
+class _Draft(NamedTuple):
+    """An entry that has no place yet, and whom it is about as the record names them."""
+
+    entry: Entry
+    about: str | None
+
+    @property
+    def person(self) -> str | None:
+        return self.entry.person
+
+
+def _drafted(new: New, persons: Persons) -> _Draft:
+    """Encrypt what is about a natural person, and hash what is to be recorded."""
+    customer_id = customer_of(new.kind, new.body)
+    key = None if customer_id is None else persons.key_for(customer_id, new.is_person)
+    if key is None:
+        entry = Entry(0, new.id, new.kind, new.body, leaf_hash(new.body))
+        return _Draft(entry, customer_id)
+    recorded = key.encrypt(_of_entry(new.kind, new.id), new.body)
+    entry = Entry(0, new.id, new.kind, new.body, leaf_hash(recorded), recorded, key.id)
+    return _Draft(entry, key.id)
+
+
+def readable(entry: Entry, persons: Persons) -> Entry:
+    """Decrypt an entry as it was read, if it is about a natural person.
+
+    Raises
+    ------
+    Erased, Undecipherable
+    """
+    body, person = persons.decrypt(_of_entry(entry.kind, entry.id), entry.body)
+    if person is None:
+        return entry
+    return replace(entry, body=body, recorded=entry.body, person=person)
+
+
+def _readable_or_not(entry: Entry, persons: Persons) -> Entry | Erased:
+    try:
+        return readable(entry, persons)
+    except Erased as erased:
+        return erased
+
+
+def hidden(once: Once, persons: Persons, key_id: str | None) -> Once:
+    """Name a request about a person so that nobody can try what was asked, without the key."""
+    if key_id is None or once.fingerprint.startswith(_HIDDEN):
+        return once
+    return once._replace(fingerprint=_HIDDEN + persons.key(key_id).hide(once.fingerprint))
+
+
+def _of_entry(kind: str, id: str) -> str:
+    return f"entry {kind} {id}"
+
+
+def _of_request(once: Once) -> str:
+    return f"answer {once.key_hash} {once.client}"
 
 
 def _fill_subjects(connection: sa.Connection) -> Iterator[int]:
@@ -491,26 +650,6 @@ def _claim(connection: sa.Connection, once: Once, values: dict[str, Any]) -> boo
     """Take the key for this request; tell whether it was free."""
     given = {**_FREE, **once._asdict(), **values}
     return bool(connection.execute(_CLAIM, given).rowcount == 1)
-
-
-def _earlier(connection: sa.Connection, once: Once) -> list[Entry] | Exception:
-    """Return the entry that answered the request before, or what is wrong with asking again."""
-    try:
-        found = _answer_of(connection, once)
-    except AnotherRequest as error:
-        return error
-    return [found] if isinstance(found, Entry) else AnotherRequest()
-
-
-def _answer_of(connection: sa.Connection, once: Once) -> Entry | Kept | None:
-    row = connection.execute(_ANSWER.where(*_is(once))).first()
-    if row is None:
-        return None
-    if row.fingerprint != once.fingerprint:
-        raise AnotherRequest
-    if row.entry_id is None:
-        return Kept(row.status, row.answer)
-    return Entry(row.sequence, row.id, row.kind, row.body, row.leaf_hash)
 
 
 def _is(once: Once) -> tuple[sa.ColumnElement[bool], ...]:

@@ -27,6 +27,7 @@ from serving.bridging import NoBridge, bridge_between
 from serving.covers.rows import JSON
 from serving.facts import Push, correct
 from serving.keys import Key
+from serving.person_key import Erased
 from serving.replay import Replayer
 from serving.schemas.facts import FactGiven, Facts
 from serving.schemas.request import cents
@@ -89,7 +90,10 @@ class Contester:
         ------
         ContestRefused
         """
-        old = self._record.find(wanted.assessment_id)
+        try:
+            old = self._record.find(wanted.assessment_id)
+        except Erased as erased:
+            raise ContestRefused(f"the assessment was {erased}") from None
         if old is None or old.kind != "assessment":
             raise ContestRefused("the record has no assessment of that id")
         _require_words(wanted)

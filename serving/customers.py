@@ -39,7 +39,8 @@ def profile(opened: Opened, customer_id: str, *, whole: bool) -> bytes:
     as_of, known_at = (now - EPOCH).days + 1, (now - EPOCH) // timedelta(microseconds=1)
     sequence, ledger, facts = store.snapshot(customer_id, known_at)
     standing = current(facts)
-    if standing["customers"]["customer_id"].size == 0:
+    is_known = standing["customers"]["customer_id"].size > 0
+    if not is_known or opened.record.persons.is_erased(customer_id):
         raise UnknownCustomer("The ledger does not know this customer: import it first.")
     books = build(standing, ledger.observed_from)
     group = Group(store, known_at, sequence, ledger.observed_from)
@@ -90,11 +91,11 @@ def history(opened: Opened, customer_id: str, limit: int, before: int | None) ->
     Raises
     ------
     UnknownCustomer
-        Where there is none, and the ledger does not know him either.
+        Where the ledger does not know him.
     """
-    found = opened.record.of_customer(customer_id, "assessment", limit + 1, before)
-    if not found and not _is_known(opened, customer_id):
+    if not _is_known(opened, customer_id):
         raise UnknownCustomer("The ledger does not know this customer: import it first.")
+    found = opened.record.of_customer(customer_id, "assessment", limit + 1, before)
     more = len(found) > limit
     page = found[:limit]
     cursor = str(page[-1].sequence) if more else None
@@ -102,9 +103,8 @@ def history(opened: Opened, customer_id: str, limit: int, before: int | None) ->
 
 
 def _is_known(opened: Opened, customer_id: str) -> bool:
-    known_at = (opened.clock() - EPOCH) // timedelta(microseconds=1)
-    _, _, facts = opened.store.snapshot(customer_id, known_at)
-    return bool(facts["customers"]["customer_id"].size)
+    is_here = customer_id in opened.store.known_of([customer_id], []).customers
+    return is_here and not opened.record.persons.is_erased(customer_id)
 
 
 def scored(entry: Entry) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from features.store import connect, sqlite_url, writing
+from features.store_persons import overwrite, tidy
 from serving.audit import Record
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -231,6 +232,35 @@ class Jobs:
         with writing(self._engine) as connection:
             changed = connection.execute(_jobs.update().where(_jobs.c.id == id, when), values)
         return bool(changed.rowcount == 1)
+
+    # --- Erasure -------------------------------------------------------------------------
+
+    def some_run(self) -> bool:
+        """Tell whether a job is at work."""
+        with self._engine.connect() as connection:
+            running = sa.select(_jobs.c.id).where(_jobs.c.status == "running").limit(1)
+            return connection.scalar(running) is not None
+
+    def forget(self, customer_id: str, is_in: Callable[[Path], bool]) -> None:
+        """Take a customer from the lists of all jobs, and remove the results that he is in.
+
+        Parameters
+        ----------
+        customer_id : str
+        is_in : callable
+            Tells of a result in Parquet whether it holds the customer.
+        """
+        with writing(self._engine) as connection:
+            overwrite(connection)
+            for row in connection.execute(sa.select(_jobs)).all():
+                lists = {"sees": row.sees, "customers": row.customers}
+                left = {n: [c for c in one if c != customer_id] for n, one in lists.items() if one}
+                if left:
+                    connection.execute(_jobs.update().where(_jobs.c.id == row.id), left)
+                file = self.file(row.id, "parquet")
+                if file.exists() and is_in(file):
+                    self._remove_files(row.id)
+        tidy(self._engine)
 
     # --- After a restart -----------------------------------------------------------------
 

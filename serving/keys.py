@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
 from threading import Lock
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from sqlalchemy.exc import SQLAlchemyError
 from uuid_utils import uuid7
@@ -106,6 +106,7 @@ class Keys:
     ) -> None:
         self._open, self._clock = record, clock or _utc_now
         self._by_id: dict[str, Key] = {}
+        self._names: dict[str, list[str] | None] = {}  # of customers, as the record has them
         self._seen, self._read_at = 0, -FRESH_SECONDS
         self._reading = Lock()
         self._failed: tuple[float, str] | None = None
@@ -136,13 +137,15 @@ class Keys:
     def _read(self) -> None:
         begun = time.monotonic()
         for entry in self._record.after(self._seen, KIND):
-            self._learn(json.loads(entry.body))
+            self._learn(json.loads(entry.body)["key"])
             self._seen = entry.sequence
         self._read_at = begun
 
-    def _learn(self, said: dict[str, object]) -> None:
-        key = _from_said(said["key"])  # type: ignore[arg-type]
-        self._by_id[key.id] = key
+    def _learn(self, said: dict[str, Any]) -> None:
+        names = said["customers"]
+        named = None if names is None else frozenset(self._record.persons.shown(names))
+        self._names[said["id"]] = names
+        self._by_id[said["id"]] = _from_said(said, named)
 
     def all(self) -> list[Key]:
         """Return every key, in the order they were made."""
@@ -198,7 +201,8 @@ class Keys:
         named = None if customers is None else frozenset(customers)
         made_at = self._now()
         key = Key(id, client, role, named, _sha256(text), made_at, expires_on, None, calls_a_second)
-        self._put(key, "made", by)
+        names = None if customers is None else self._record.persons.hidden(sorted(customers))
+        self._put(key, "made", by, names)
         return Made(key, text)
 
     def revoke(self, id: str, by: str) -> Key:
@@ -216,11 +220,12 @@ class Keys:
         if key.revoked_at is not None:
             raise KeyFault(f"key {id} was revoked on {key.revoked_at}")
         revoked = Key(**{**key.__dict__, "revoked_at": self._now()})
-        self._put(revoked, "revoked", by)
+        self._put(revoked, "revoked", by, self._names[id])
         return revoked
 
-    def _put(self, key: Key, change: str, by: str) -> None:
-        said = {"schema": 1, "change": change, "by": by, "at": self._now(), "key": _said(key)}
+    def _put(self, key: Key, change: str, by: str, names: list[str] | None) -> None:
+        said = {"schema": 1, "change": change, "by": by, "at": self._now()}
+        said |= {"key": _said(key, names)}
         body = json.dumps(said, ensure_ascii=False, allow_nan=False).encode()
         self._record.append(str(uuid7()), KIND, body)
         self.refresh()
@@ -229,17 +234,15 @@ class Keys:
         return self._clock().strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _said(key: Key) -> dict[str, object]:
-    customers = None if key.customers is None else sorted(key.customers)
+def _said(key: Key, names: list[str] | None) -> dict[str, object]:
     expires_on = None if key.expires_on is None else str(key.expires_on)
-    return {**key.__dict__, "customers": customers, "expires_on": expires_on}
+    return {**key.__dict__, "customers": names, "expires_on": expires_on}
 
 
-def _from_said(said: dict[str, object]) -> Key:
-    customers, expires_on = said["customers"], said["expires_on"]
-    named = None if customers is None else frozenset(customers)  # type: ignore[call-overload]
-    last = None if expires_on is None else date.fromisoformat(str(expires_on))
-    return Key(**{**said, "customers": named, "expires_on": last})  # type: ignore[arg-type]
+def _from_said(said: dict[str, Any], customers: frozenset[str] | None) -> Key:
+    expires_on = said["expires_on"]
+    last = None if expires_on is None else date.fromisoformat(expires_on)
+    return Key(**{**said, "customers": customers, "expires_on": last})
 
 
 def _sha256(text: str) -> str:

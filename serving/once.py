@@ -61,7 +61,11 @@ def alone(request: Request, once: Once | None) -> Iterator[None]:
 
 
 async def answer_once(
-    request: Request, body: bytes, work: Callable[[Opened], bytes], status: int = 200
+    request: Request,
+    body: bytes,
+    work: Callable[[Opened], bytes],
+    status: int = 200,
+    about: Callable[[bytes], str | None] = lambda _: None,
 ) -> Response:
     """Do work whose answer is no entry of the record, and keep the answer where a key was sent.
 
@@ -74,10 +78,12 @@ async def answer_once(
         It blocks; done again after a failure between its end and the keeping of its answer, it
         must have the same effect as once.
     status : int, default 200
+    about : callable, optional
+        Names the customer that an answer tells of, if it does.
     """
     once = once_of(request, body)
     with alone(request, once):
-        kept = await in_time(request, _kept, request.app.state.desk, once, work, status)
+        kept = await in_time(request, _kept, request.app.state.desk, once, work, status, about)
     return Response(kept[0].body, kept[0].status, headers(kept[1]), "application/json")
 
 
@@ -87,14 +93,19 @@ def headers(replayed: bool) -> dict[str, str]:
 
 
 def _kept(
-    desk: Desk, once: Once | None, work: Callable[[Opened], bytes], status: int
+    desk: Desk,
+    once: Once | None,
+    work: Callable[[Opened], bytes],
+    status: int,
+    about: Callable[[bytes], str | None],
 ) -> tuple[Kept, bool]:
     opened = desk.get()
     if once is None:
         return Kept(status, work(opened)), False
     found = opened.record.answered(once)
     if found is None:
-        return opened.record.keep(once, status, work(opened)), False
+        answer = work(opened)
+        return opened.record.keep(once, status, answer, about(answer)), False
     if not isinstance(found, Kept):
         raise AnotherRequest
     return found, True

@@ -133,8 +133,9 @@ def _open() -> Opened:
         rules = alert_rules_from_environment()
     except (LedgerError, InsuranceError, AlertsError, OSError, ValueError) as error:
         raise NotReady(str(error)) from error
-    record = Record(workspace.record_url)
-    watch = Watch(Alerts(record), References(workspace.record_url), store.ledger.currency, rules)
+    record = Record.of(workspace)
+    references = References(workspace.record_url, record.persons)
+    watch = Watch(Alerts(record), references, store.ledger.currency, rules)
     assessor = Assessor(store, record, workspace, clock, insurer, watch)
     return Opened(store, record, workspace, clock, insurer, assessor)
 

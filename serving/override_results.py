@@ -22,6 +22,7 @@ from features.settlement import CREDIT_NOTE, WRITE_OFF
 from models.overrides import Direction, Override
 from models.targets import Defaults, is_in_default
 from serving.audit import Record
+from serving.person_key import Erased
 
 FOLLOWED_DAYS = 180
 State = Literal["paid", "open", "overdue", "lost", "credited"]
@@ -235,7 +236,10 @@ def _result(override: Override, followed: tuple[Followed, ...]) -> int | None:
 
 def _proposed(override: Override, record: Record) -> tuple[str | None, float | None, int | None]:
     """Return the policy's choice, its deposit rate, and what the policy expected of it."""
-    entry = record.find(override.assessment_id)
+    try:
+        entry = record.find(override.assessment_id)
+    except Erased:
+        entry = None
     options = [] if entry is None else json.loads(entry.body)["answer"]["options"]
     for option in options:
         if option["chosen"]:

@@ -33,6 +33,7 @@ class Overrides:
         self._record, self._seen = record, 0
         self._all: list[Override] = []
         self._latest: dict[str, Override] = {}
+        self._persons: dict[str, str] = {}  # customers by the key that they are encrypted by
         self._reading = Lock()
 
     def all(self) -> list[Override]:
@@ -53,6 +54,12 @@ class Overrides:
                 self._all.append(read)
                 self._latest[read.customer_id] = read
                 self._seen = entry.sequence
+                if entry.person is not None:
+                    self._persons[entry.person] = read.customer_id
+            for person in self._persons.keys() & self._record.persons.erased():
+                customer_id = self._persons.pop(person)
+                self._all = [one for one in self._all if one.customer_id != customer_id]
+                self._latest.pop(customer_id, None)
 
 
 def apply(

@@ -170,7 +170,9 @@ def run(
     if not jobs.seal(job.id):
         raise Unwanted
     files = {format: _published(jobs, job.id, format) for format in FORMATS}
-    body = _entry(job, work, rows, files)
+    wanted = _wanted(job)
+    named = None if wanted is None else record.persons.hidden(wanted)
+    body = _entry(job, work, rows, files, named)
     record.append(job.id, KIND, to_bytes(body))
     result = recorded(record, job.id)
     assert result is not None  # noqa: S101 (for the type checker)
@@ -324,7 +326,9 @@ def _published(jobs: Jobs, id: str, format: str) -> dict[str, Any]:
     return said
 
 
-def _entry(job: Job, work: Work, rows: int, files: dict[str, Any]) -> dict[str, Any]:
+def _entry(
+    job: Job, work: Work, rows: int, files: dict[str, Any], customers: list[str] | None
+) -> dict[str, Any]:
     """Say all that it takes to make the same file again."""
     champions = work.champions
     return {
@@ -336,7 +340,7 @@ def _entry(job: Job, work: Work, rows: int, files: dict[str, Any]) -> dict[str, 
         "known_at_microseconds": work.known_at,
         "observed_from": work.observed_from,
         "as_of": iso(work.as_of),
-        "customers": _wanted(job),
+        "customers": customers,
         "versions": {
             "late": champions.late,
             "default": champions.default,

@@ -27,6 +27,7 @@ from serving.assess import (
 )
 from serving.audit import AnotherRequest, TooLate
 from serving.limits import BODY_SECONDS, BUSY_SECONDS, RETRY_AFTER_SECONDS
+from serving.person_key import Erased
 from serving.schemas import FieldError, Problem
 
 log = structlog.get_logger()
@@ -69,6 +70,12 @@ UNFINISHED_JOB = Fault(
 )
 UNKNOWN_ASSESSMENT = Fault(
     "unknown-assessment", 404, "Unknown assessment", "Check the id against the answer's."
+)
+ERASED = Fault(
+    "erased",
+    410,
+    "The data was erased",
+    "It was about a natural person whose data was erased: nobody can read it again.",
 )
 UNKNOWN_ALERT = Fault(
     "unknown-alert", 404, "Unknown alert", "Check the id against that of GET /v1/alerts."
@@ -251,6 +258,10 @@ async def _key_reused(request: Request, _error: AnotherRequest) -> Response:
     return problem_response(request.scope, Refusal(KEY_REUSED))
 
 
+async def _erased(request: Request, _error: Erased) -> Response:
+    return problem_response(request.scope, Refusal(ERASED))
+
+
 async def _database_failed(request: Request, error: SQLAlchemyError) -> Response:
     """Refuse when a database fails; its message may hold customer data and goes nowhere."""
     log.error("database_failed", error=type(error).__name__, why=why(error))
@@ -269,5 +280,6 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
     HTTPException: _not_routed,
     TooLate: _too_late,
     AnotherRequest: _key_reused,
+    Erased: _erased,
     SQLAlchemyError: _database_failed,
 }

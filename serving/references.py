@@ -1,19 +1,25 @@
 """The states that customers are compared with: a note of the watch, beside the record.
 
 No part of the record: each alert says from what to what. If it is lost, customers are seen for the
-first time again, and what stands is not told twice.
+first time again, and what stands is not told twice. Of a natural person it is encrypted, under the
+name that the record has of him.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
 from features.store import connect, writing
+from features.store_persons import overwrite
 from models.alerts import Reference, from_json, to_json
+from serving.person_key import Erased, PersonKey, key_named
+from serving.persons import Persons
 
+_WHAT = "alert reference"
 _metadata = sa.MetaData()
 _references = sa.Table(
     "alert_references",
@@ -37,10 +43,12 @@ class References:
     ----------
     url : str
         SQLAlchemy URL of the record's database.
+    persons : Persons, optional
+        Their keys; by default nobody is a natural person.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine = connect(url)
+    def __init__(self, url: str, persons: Persons | None = None) -> None:
+        self._engine, self._persons = connect(url), persons or Persons()
         with writing(self._engine) as connection:
             if self._engine.dialect.name == "postgresql":
                 alone = sa.func.pg_advisory_xact_lock(sa.func.hashtext("encours references"))
@@ -49,28 +57,60 @@ class References:
 
     def of(self, customer_id: str) -> Reference | None:
         """Return the customer's, ``None`` before the first evaluation."""
-        wanted = sa.select(_references.c.reference).where(_references.c.customer_id == customer_id)
+        names = self._persons.names_of(customer_id)
+        is_his = _references.c.customer_id.in_(names)
+        wanted = sa.select(_references).where(is_his).order_by(_references.c.at.desc())
         with self._engine.connect() as connection:
-            found = connection.execute(wanted).scalar()
-        return None if found is None else from_json(json.loads(found))
+            row = connection.execute(wanted).first()
+        return None if row is None else self._read(row)[1]
 
     def all(self) -> dict[str, Reference]:
         """Return every customer's."""
-        wanted = sa.select(_references.c.customer_id, _references.c.reference)
+        wanted = sa.select(_references).order_by(_references.c.at)
         with self._engine.connect() as connection:
             rows = connection.execute(wanted).all()
-        return {row.customer_id: from_json(json.loads(row.reference)) for row in rows}
+        found = {}
+        for row in rows:
+            try:
+                customer_id, reference = self._read(row)
+            except Erased:
+                continue
+            found[customer_id] = reference
+        return found
 
     def put(self, references: Mapping[str, Reference]) -> None:
         """Keep what customers are compared with next; an older evaluation does not undo a newer."""
-        rows: Collection[dict[str, str]] = [
-            {
-                "customer_id": customer_id,
-                "at": reference.at.isoformat(timespec="microseconds"),
-                "reference": json.dumps(to_json(reference), sort_keys=True),
-            }
-            for customer_id, reference in references.items()
-        ]
+        rows: list[dict[str, str]] = []
+        for customer_id, reference in references.items():
+            try:
+                rows.append(_row(customer_id, reference, self._persons.key_for(customer_id)))
+            except Erased:
+                continue
         if rows:
             with writing(self._engine) as connection:
-                connection.execute(_PUT, list(rows))
+                connection.execute(_PUT, rows)
+
+    def forget(self, names: Collection[str]) -> None:
+        """Remove what is kept under the names of a customer."""
+        with writing(self._engine) as connection:
+            overwrite(connection)
+            connection.execute(_references.delete().where(_references.c.customer_id.in_(names)))
+
+    def _read(self, row: sa.Row[Any]) -> tuple[str, Reference]:
+        """Read a row: the customer and his reference."""
+        recorded = row.reference.encode()
+        id = key_named(recorded)
+        if id is None:
+            return row.customer_id, from_json(json.loads(recorded))
+        key = self._persons.key(id)
+        assert key.customer_id is not None  # noqa: S101 (for the type checker)
+        return key.customer_id, from_json(json.loads(key.decrypt(_WHAT, recorded)))
+
+
+def _row(customer_id: str, reference: Reference, key: PersonKey | None) -> dict[str, str]:
+    text = json.dumps(to_json(reference), sort_keys=True)
+    return {
+        "customer_id": customer_id if key is None else key.id,
+        "at": reference.at.isoformat(timespec="microseconds"),
+        "reference": text if key is None else key.encrypt(_WHAT, text.encode()).decode(),
+    }

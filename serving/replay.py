@@ -41,8 +41,10 @@ from serving.answering import (
     instant_of,
     runs_on,
 )
-from serving.audit import Entry, leaf_hash
+from serving.audit import Entry, readable
 from serving.covers import Found
+from serving.person_key import Erased, Undecipherable
+from serving.persons import Persons
 from serving.situation import Insurer
 from serving.speaking import Speaking
 
@@ -69,11 +71,14 @@ class Replayed(NamedTuple):
         What differs first, of its seal, its answer and its margins; empty: it is exact.
     other_code : tuple of str
         What answered then in another version than here.
+    erased : str or None
+        Why it can no longer be made again, where that is no difference.
     """
 
     entry: Entry
     differences: tuple[str, ...]
     other_code: tuple[str, ...]
+    erased: str | None = None
 
 
 class Curve(NamedTuple):
@@ -99,21 +104,23 @@ class Replayer:
     def __init__(self, workspace: Workspace, store: Store) -> None:
         self._workspace, self._store = workspace, store
         self._ledger = store.ledger
-        self._entries = Entries(workspace.record_url)
+        self._entries = Entries.of(workspace)
         self._speaking = lru_cache(MOST_LOADED)(self._load)
         self._rules = lru_cache(MOST_LOADED)(self._load_rules)
         self._curve = lru_cache(4 * MOST_LOADED)(self._load_curve)
 
     def replay(self, entry: Entry) -> Replayed:
         """Make an entry again, and follow its features through the trees."""
-        differences, other_code = [], []
-        if leaf_hash(entry.body) != entry.leaf_hash:
+        differences, other_code, erased = [], [], None
+        if not entry.is_whole:
             differences.append("the entry's bytes are not those of its leaf hash")
         try:
             body = _read(entry)
             other_code = _other_code(body["evidence"]["runs_on"])
             again = self.again(body)
             if again != entry.body:
+                erased = self._entries.erased_of_group(entry.sequence)
+            if again != entry.body and erased is None:
                 differences.append(first_difference(body, json.loads(again)))
             differences.extend(self._walked(body))
         except (*CANNOT, NotReplayable) as error:
@@ -122,7 +129,7 @@ class Replayer:
             raise
         except Exception as error:  # noqa: BLE001 (whatever a changed entry leads to, it is named)
             differences.append(f"it cannot be made again: {type(error).__name__} in what it keeps")
-        return Replayed(entry, tuple(differences), tuple(other_code))
+        return Replayed(entry, tuple(differences), tuple(other_code), erased)
 
     def again(self, body: dict[str, Any]) -> bytes:
         """Answer again what an entry's body says was asked, from what was known then."""
@@ -195,7 +202,7 @@ class Replayer:
         entry = self._entries.find(id)
         if entry is None or entry.kind != overrides.KIND:
             raise NotReplayable("the override that it names is not on the record")
-        if leaf_hash(entry.body) != entry.leaf_hash:
+        if not entry.is_whole:
             raise NotReplayable(f"the override that it names, entry {entry.sequence}, was changed")
         return overrides.from_body(entry.body)
 
@@ -245,30 +252,70 @@ class Entries:
     ----------
     url : str
         SQLAlchemy URL of the record.
+    persons : Persons, optional
+        By whose keys what is about natural persons is read; by default nobody is one.
     """
 
-    def __init__(self, url: str) -> None:
-        self._engine = connect(url, only_reads=True)
+    def __init__(self, url: str, persons: Persons | None = None) -> None:
+        self._engine, self._persons = connect(url, only_reads=True), persons or Persons()
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> Entries:
+        """Open the record of a workspace."""
+        return cls(workspace.record_url, Persons.of(workspace))
 
     def find(self, id: str) -> Entry | None:
-        """Return an entry by its identifier, if there is one."""
+        """Return an entry by its identifier, if there is one.
+
+        Raises
+        ------
+        Erased, Undecipherable
+        """
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(_entries).where(_entries.c.id == id)).first()
-        return None if row is None else Entry(**row._mapping)
+        return None if row is None else readable(Entry(**row._mapping), self._persons)
+
+    def erased_of_group(self, sequence: int) -> str | None:
+        """Say since when a person of the group that an assessment saw is erased, if one is."""
+        with self._engine.connect() as connection:
+            wanted = sa.select(_entries.c.body).where(_entries.c.kind == "erasure")
+            for body in connection.execute(wanted).scalars():
+                said = json.loads(body)["erasure"]
+                if sequence in said["group_entries"]:
+                    on = said["erased_at"][:10]
+                    return f"a person of the customer's group was erased on {on}"
+        return None
 
     def sample(self, n: int, seed: int) -> list[Entry]:
         """Draw at most `n` assessments, each with the same chance, in their order."""
+        return self.draw(n, seed)[0]
+
+    def draw(self, n: int, seed: int) -> tuple[list[Entry], int]:
+        """Draw as :meth:`sample` does; tell how many were passed over, for who was erased."""
         with self._engine.connect() as connection:
             last = connection.scalar(sa.select(sa.func.max(_entries.c.sequence))) or 0
             found: list[Entry] = []
+            passed_over = 0
             for places in _shuffled(last, seed):
                 wanted = _entries.c.sequence.in_(places), _entries.c.kind == "assessment"
                 rows = connection.execute(sa.select(_entries).where(*wanted))
                 read = {row.sequence: Entry(**row._mapping) for row in rows}
-                found += [read[place] for place in places if place in read]
+                for place in (place for place in places if place in read and len(found) < n):
+                    try:
+                        found.append(_as_it_stands(read[place], self._persons))
+                    except Erased:
+                        passed_over += 1
                 if len(found) >= n:
                     break
-        return sorted(found[:n], key=lambda entry: entry.sequence)
+        return sorted(found, key=lambda entry: entry.sequence), passed_over
+
+
+def _as_it_stands(entry: Entry, persons: Persons) -> Entry:
+    """Read an entry; one that was changed is left as it is, for the replay to say so."""
+    try:
+        return readable(entry, persons)
+    except Undecipherable:
+        return entry
 
 
 def _shuffled(last: int, seed: int) -> Iterator[list[int]]:

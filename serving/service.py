@@ -42,7 +42,7 @@ def _sealer() -> Sealer:
 
 @cache
 def _app() -> FastAPI:
-    return create_app(_desk(), Keys(lambda: Record(Workspace.from_environment().record_url)))
+    return create_app(_desk(), Keys(lambda: Record.of(Workspace.from_environment())))
 
 
 async def _every_path(scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 
+from serving.person_key import key_named
+
 PLACES: dict[str, tuple[str, ...]] = {
     "assessment": ("answer", "customer", "id"),
     "override": ("override", "customer_id"),
@@ -18,6 +20,8 @@ PLACES: dict[str, tuple[str, ...]] = {
 def customer_of(kind: str, body: bytes) -> str | None:
     """Return the customer an entry is about; ``None`` for one about nobody.
 
+    A natural person is written as the id of the key that the body is encrypted by.
+
     >>> customer_of("override", b'{"override": {"customer_id": "C-17"}}')
     'C-17'
     >>> customer_of("key", b'{"key": {}}') is None
@@ -25,6 +29,8 @@ def customer_of(kind: str, body: bytes) -> str | None:
     """
     if kind not in PLACES:
         return None
+    if (id := key_named(body)) is not None:
+        return id
     try:
         found = json.loads(body)
         for name in PLACES[kind]:

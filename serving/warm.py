@@ -16,6 +16,7 @@ from models.policy import Order
 from serving.assess import AssessmentError, Assessor
 from serving.audit import Entry, leaf_hash
 from serving.opened import Desk, Opened
+from serving.persons import Persons
 
 ORDER = Order(amount_cents=1_000_00, margin_cents=100_00, terms_days=30)
 log = structlog.get_logger()
@@ -23,6 +24,8 @@ log = structlog.get_logger()
 
 class _Nowhere:
     """A record that keeps nothing."""
+
+    persons = Persons()
 
     def append(self, id: str, kind: str, body: bytes, *_: object, **__: object) -> Entry:
         return Entry(0, id, kind, body, leaf_hash(body))

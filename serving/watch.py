@@ -17,6 +17,7 @@ from models.alerts import Due, Evaluated, Reference, State, evaluate
 from models.alerts_file import AlertRules
 from models.grades import HORIZON_DAYS
 from serving.alerts import Alert, Alerts, Source
+from serving.person_key import Erased
 from serving.references import References
 from serving.situation import Seen
 from serving.speaking import Views
@@ -55,6 +56,8 @@ class Watch:
             found, reference = self._evaluated(before, state, assessment_id)
             if reference is not None and reference != before:
                 self._references.put({state.customer_id: reference})
+        except Erased:
+            return []  # since he was assessed
         except SQLAlchemyError as error:  # told at the next evaluation: the reference stands
             log.error("watch_failed", error=type(error).__name__)
             return []
@@ -74,7 +77,10 @@ class Watch:
         known, raised, noted = self._references.all(), [], {}
         for done, state in enumerate(states, start=1):
             before = known.get(state.customer_id)
-            found, reference = self._evaluated(before, state, None)
+            try:
+                found, reference = self._evaluated(before, state, None)
+            except Erased:
+                continue
             raised += found
             if reference is not None and reference != before:
                 noted[state.customer_id] = reference

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -139,7 +140,9 @@ async def _acknowledge(request: Request) -> Response:
             raise Refusal(ALERT_CLOSED) from None
         return to_bytes(_shown(seen, key))
 
-    return await answer_once(request, sent.raw, acknowledge)
+    return await answer_once(
+        request, sent.raw, acknowledge, about=lambda answer: str(json.loads(answer)["customer_id"])
+    )
 
 
 def _shown(alert: Alert, key: Key) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from serving.limits import LONGEST_BODY_BYTES
 from serving.once import HEADER, alone, once_of
 from serving.openapi import ASSESSED, ASSESSMENT_ID, ASSESSMENT_REQUEST, header, problem_responses
 from serving.opened import Desk
+from serving.person_key import Erased
 from serving.problems import (
+    ERASED,
     ONCE,
     ORDER_NEEDED,
     OTHER_CURRENCY,
@@ -50,6 +52,7 @@ router = APIRouter(route_class=Guarded)
             *WITH_A_BODY,
             *ONCE,
             UNKNOWN_CUSTOMER,
+            ERASED,
             ORDER_NEEDED,
             OTHER_CURRENCY,
             SLOW_ANSWER,
@@ -95,7 +98,7 @@ def actor(key: Key) -> dict[str, str]:
     description="Answers the same bytes as when it was made.",
     responses={
         200: {"description": "As it was answered.", "content": ASSESSED},
-        **problem_responses(UNKNOWN_ASSESSMENT, SLOW_ANSWER, *WITH_A_KEY),
+        **problem_responses(UNKNOWN_ASSESSMENT, ERASED, SLOW_ANSWER, *WITH_A_KEY),
     },
     openapi_extra=needs("crm", "risk", "auditor", parameters=[ASSESSMENT_ID]),
 )
@@ -112,8 +115,11 @@ async def found(request: Request) -> bytes:
     def find(desk: Desk) -> bytes | None:
         return desk.get().assessor.find(assessment_id)
 
-    answer = await in_time(request, find, request.app.state.desk)
     key: Key = request.state.key
+    try:
+        answer = await in_time(request, find, request.app.state.desk)
+    except Erased:
+        raise Refusal(ERASED if key.customers is None else UNKNOWN_ASSESSMENT) from None
     if answer is None or not (
         key.customers is None or key.sees(json.loads(answer)["customer"]["id"])
     ):

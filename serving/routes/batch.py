@@ -24,7 +24,9 @@ from serving.limits import (
 from serving.once import HEADER, alone, once_of
 from serving.openapi import content, problem_responses
 from serving.opened import Desk
+from serving.person_key import Erased
 from serving.problems import (
+    ERASED,
     ONCE,
     OVERLOADED,
     SLOW_ANSWER,
@@ -112,8 +114,9 @@ def _wanted(place: int, item: object, key: Key) -> Wanted | Problem:
     return Wanted(asked.customer.id, asked.order.in_cents(), asked.order.stated_currency)
 
 
-def _problem_of(place: int, error: AssessmentError) -> Problem:
-    return _item_problem(refusal_of(error), place)
+def _problem_of(place: int, error: AssessmentError | Erased) -> Problem:
+    refusal = Refusal(ERASED) if isinstance(error, Erased) else refusal_of(error)
+    return _item_problem(refusal, place)
 
 
 def _item_problem(refusal: Refusal, place: int) -> Problem:

@@ -24,6 +24,7 @@ from serving.once import HEADER, answer_once, once_of
 from serving.openapi import content, header, problem_responses
 from serving.opened import Opened
 from serving.problems import (
+    ERASED,
     INVALID,
     ONCE,
     OVERLOADED,
@@ -168,7 +169,7 @@ async def _cancel(request: Request) -> Response:
                 for kind in MEDIA_TYPES.values()
             },
         },
-        **problem_responses(UNKNOWN_JOB, UNFINISHED_JOB, INVALID, SLOW_ANSWER, *WITH_A_KEY),
+        **problem_responses(UNKNOWN_JOB, UNFINISHED_JOB, ERASED, INVALID, SLOW_ANSWER, *WITH_A_KEY),
     },
     openapi_extra=needs("risk", parameters=[JOB_ID, FORMAT]),
 )
@@ -181,6 +182,8 @@ async def _fetch(request: Request) -> Response:
     if job.status != "done":
         raise Refusal(UNFINISHED_JOB, f"It is {job.status}.")
     file = _runner(request).jobs().file(job.id, format)
+    if not file.exists():
+        raise Refusal(ERASED, "It held a person whose data was erased: ask for another.")
     return FileResponse(
         file, media_type=MEDIA_TYPES[format], filename=f"encours-portfolio-{job.id}.{format}"
     )

@@ -30,6 +30,7 @@ from serving.override import (
 from serving.overrides import KIND
 from serving.people import FILE_NAME, PeopleError, load
 from serving.problems import (
+    ERASED,
     INVALID,
     NOT_A_PERSON,
     ONCE,
@@ -75,6 +76,7 @@ class OverridesQuery(Query):
             *WITH_A_BODY,
             *ONCE,
             UNKNOWN_ASSESSMENT,
+            ERASED,
             NOT_A_PERSON,
             OVERRIDE_REFUSED,
             SLOW_ANSWER,

@@ -10,12 +10,12 @@ from serving.access import Guarded, needs
 from serving.answer import to_bytes
 from serving.customers import explanation_of, options_of
 from serving.openapi import ASSESSMENT_ID, problem_responses, told
-from serving.problems import SLOW_ANSWER, UNKNOWN_ASSESSMENT, WITH_A_KEY
+from serving.problems import ERASED, SLOW_ANSWER, UNKNOWN_ASSESSMENT, WITH_A_KEY
 from serving.routes.assessments import found
 from serving.schemas.customer import ExplanationTold, OptionsTold
 
 router = APIRouter(route_class=Guarded)
-FAULTS = problem_responses(UNKNOWN_ASSESSMENT, SLOW_ANSWER, *WITH_A_KEY)
+FAULTS = problem_responses(UNKNOWN_ASSESSMENT, ERASED, SLOW_ANSWER, *WITH_A_KEY)
 
 
 @router.get(
