@@ -131,7 +131,7 @@ def test_help_lists_each_command(run):
     ran = run("--help")
     assert ran.code == 0
     desk = {"train", "promote", "rollback", "shadow", "ui", "portfolio"}
-    arbitration = {"override", "overrides", "limits"}
+    arbitration = {"override", "overrides", "limits", "erase"}
     assert set(COMMANDS) == desk | arbitration | {"import", "simulate", "serve", "assess", "run"}
     for command in COMMANDS:
         assert re.search(rf"^│ {command} +\w", ran.out, re.MULTILINE), command

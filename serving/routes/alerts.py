@@ -22,6 +22,7 @@ from serving.openapi import problem_responses, taken, told
 from serving.opened import Desk, Opened
 from serving.problems import (
     ALERT_CLOSED,
+    ERASED,
     INVALID,
     ONCE,
     SLOW_ANSWER,
@@ -112,7 +113,7 @@ async def _alerts(request: Request) -> Response:
     responses={
         200: {"description": "Acknowledged.", "content": told(AlertTold, "alert")},
         **problem_responses(
-            *WITH_A_BODY, *ONCE, UNKNOWN_ALERT, ALERT_CLOSED, SLOW_ANSWER, *WITH_A_KEY
+            *WITH_A_BODY, *ONCE, UNKNOWN_ALERT, ERASED, ALERT_CLOSED, SLOW_ANSWER, *WITH_A_KEY
         ),
     },
     openapi_extra=needs(
