@@ -24,6 +24,7 @@ HAPPENED = (
     ("orders", "accepted_on"),
 )
 ERASED = "erased on request"
+KEYS_A_QUERY = 500
 
 
 class PersonFacts:
@@ -55,6 +56,17 @@ class PersonFacts:
         with reading(self._readers) as cursor:
             row = self._is_person.run(cursor, {"customer": customer_id}).fetchone()
         return None if row is None else bool(row[0])
+
+    def among(self, customer_ids: Collection[str]) -> dict[str, bool]:
+        """Tell of each customer that the ledger has whether he is a natural person."""
+        customers, asked, found = SCHEMA.facts["customers"], list(customer_ids), dict[str, bool]()
+        with self._readers.connect() as connection:
+            for start in range(0, len(asked), KEYS_A_QUERY):
+                some = customers.c.customer_id.in_(asked[start : start + KEYS_A_QUERY])
+                query = sa.select(customers.c.customer_id, customers.c.is_natural_person)
+                rows = connection.execute(query.where(some, customers.c.until_at == FOREVER))
+                found |= {row.customer_id: bool(row.is_natural_person) for row in rows}
+        return found
 
     def all(self) -> list[str]:
         """Return every customer who is a natural person."""

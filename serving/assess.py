@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -38,6 +38,7 @@ from serving.speaking import Speaking
 from serving.watch import Watch, state_of
 
 UNKNOWN = "The ledger does not know this customer: import it first."
+ONE_HOUR = timedelta(hours=1)
 RETRY_SECONDS = 10.0  # champions that were refused may have been mended since
 log = structlog.get_logger()
 
@@ -268,7 +269,7 @@ class Assessor:
         body, seen, views, in_default = answer(question, known)
         model = speaking.champions.default
         state = state_of(customer_id, now, model, seen, views, in_default=in_default)
-        is_person = "is_natural_person" in seen.situation.facts or None  # the ledger knows later
+        is_person = "is_natural_person" in seen.situation.facts or _if_none_knows_more(now)
         return Assessed(New(question.id, "assessment", body, is_person), state)
 
     def watch(self, assessed: Assessed) -> None:
@@ -280,8 +281,10 @@ class Assessor:
         """Gather what is known of a customer."""
         self._keep_rules()
         sequence, ledger, facts = self._store.snapshot(customer_id, microseconds(now))
-        is_known = facts["customers"]["customer_id"].size > 0
-        if not is_known or self._record.persons.is_erased(customer_id):
+        customer = facts["customers"]
+        if customer["customer_id"].size == 0:
+            raise UnknownCustomer(UNKNOWN)
+        if customer["is_natural_person"].any() and self._record.persons.is_erased(customer_id):
             raise UnknownCustomer(UNKNOWN)
         return Known(
             now,
@@ -322,6 +325,11 @@ class Assessor:
         if entry is None or entry.kind != "assessment":
             return None
         return with_its_place(entry)
+
+
+def _if_none_knows_more(now: datetime) -> bool | None:
+    """Say that a customer is no person; of a past instant the ledger may know better by now."""
+    return False if datetime.now(UTC) - now < ONE_HOUR else None
 
 
 def _as_answered(earlier: Entry | Kept) -> bytes:

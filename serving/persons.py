@@ -146,11 +146,25 @@ class Persons:
 
         Who is erased is left out.
         """
-        facts, listed = self._ledger(), list(customer_ids)
-        persons = set() if facts is None else set(facts.all()).intersection(listed)
-        keys = dict(zip(sorted(persons), self._make(sorted(persons)), strict=True))
+        listed = list(customer_ids)
+        _, keys = self._among(listed)
         kept = (one for one in listed if one not in keys or keys[one].erased_at is None)
         return [keys[one].id if one in keys else one for one in kept]
+
+    def keys_for(self, customer_ids: Iterable[str]) -> dict[str, PersonKey | None]:
+        """Return what :meth:`key_for` does of each customer; who is erased is left out."""
+        if self._url is None:
+            return dict.fromkeys(customer_ids)
+        known, keys = self._among(list(customer_ids))
+        firms: dict[str, PersonKey | None] = dict.fromkeys(known.keys() - keys.keys())
+        return firms | {one: key for one, key in keys.items() if key.erased_at is None}
+
+    def _among(self, customer_ids: list[str]) -> tuple[dict[str, bool], dict[str, PersonKey]]:
+        """Tell who is known, as a natural person or not, and give the keys of those who are."""
+        facts = self._ledger()
+        known = {} if facts is None else facts.among(customer_ids)
+        persons = sorted(one for one, is_person in known.items() if is_person)
+        return known, dict(zip(persons, self._make(persons), strict=True))
 
     def shown(self, names: Iterable[str]) -> list[str]:
         """Read a list of :meth:`hidden`; who was erased since is left out."""

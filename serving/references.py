@@ -57,12 +57,15 @@ class References:
 
     def of(self, customer_id: str) -> Reference | None:
         """Return the customer's, ``None`` before the first evaluation."""
-        names = self._persons.names_of(customer_id)
-        is_his = _references.c.customer_id.in_(names)
-        wanted = sa.select(_references).where(is_his).order_by(_references.c.at.desc())
-        with self._engine.connect() as connection:
-            row = connection.execute(wanted).first()
+        row = self._find(customer_id)
+        if row is None and (key := self._persons.find(customer_id)) is not None:
+            row = self._find(key.id)
         return None if row is None else self._read(row)[1]
+
+    def _find(self, name: str) -> sa.Row[Any] | None:
+        wanted = sa.select(_references).where(_references.c.customer_id == name)
+        with self._engine.connect() as connection:
+            return connection.execute(wanted).first()
 
     def all(self) -> dict[str, Reference]:
         """Return every customer's."""
@@ -80,19 +83,21 @@ class References:
 
     def put(self, references: Mapping[str, Reference]) -> None:
         """Keep what customers are compared with next; an older evaluation does not undo a newer."""
-        rows: list[dict[str, str]] = []
-        for customer_id, reference in references.items():
-            try:
-                rows.append(_row(customer_id, reference, self._persons.key_for(customer_id)))
-            except Erased:
-                continue
+        keys = self._persons.keys_for(references)
+        rows = [_row(one, references[one], key) for one, key in keys.items()]
+        hidden = references.keys() - {row["customer_id"] for row in rows}
         if rows:
             with writing(self._engine) as connection:
                 connection.execute(_PUT, rows)
+                self._remove(connection, hidden)  # of before, in clear
 
     def forget(self, names: Collection[str]) -> None:
         """Remove what is kept under the names of a customer."""
         with writing(self._engine) as connection:
+            self._remove(connection, names)
+
+    def _remove(self, connection: sa.Connection, names: Collection[str]) -> None:
+        if names:
             overwrite(connection)
             connection.execute(_references.delete().where(_references.c.customer_id.in_(names)))
 

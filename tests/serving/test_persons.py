@@ -7,7 +7,8 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from features.store import Source, Store, connect, writing
-from models.alerts import Finding
+from models.alerts import Finding, Reference
 from models.workspace import Workspace
 from serving import persons as module
 from serving.alerts import Alerts, UnknownAlert
@@ -25,6 +26,7 @@ from serving.keys import Keys
 from serving.overrides import Overrides
 from serving.person_key import Erased, PersonKey, Undecipherable, key_named
 from serving.persons import Persons
+from serving.references import References
 from tests.features.ledgers import ledger_of
 from tests.features.postgres import postgres
 
@@ -48,8 +50,10 @@ def workspace(request, tmp_path, monkeypatch) -> Iterator[Workspace]:
         opened.append(connect(url, **how))
         return opened[-1]
 
-    for name in ("serving.audit", "serving.persons", "features.store", "features.store_persons"):
-        monkeypatch.setattr(f"{name}.connect", connect_and_note)
+    for name in ("audit", "persons", "references"):
+        monkeypatch.setattr(f"serving.{name}.connect", connect_and_note)
+    for name in ("store", "store_persons"):
+        monkeypatch.setattr(f"features.{name}.connect", connect_and_note)
     urls = [None, None]
     if request.param == "postgresql":
         url = request.getfixturevalue("server")()
@@ -427,3 +431,21 @@ def test_every_record_that_is_opened_to_be_used_knows_the_persons():
         assert "Record(workspace" not in text, file
         assert "Entries(workspace" not in text, file
         assert "References(workspace.record_url)" not in text, file
+
+
+def test_the_state_that_alerts_compare_with_is_hidden_and_gone_when_erased(workspace, record):
+    state = Reference(NOW, None, "C", 0.0123, NOW, "B", NOW, None, NOW)
+    before = References(workspace.record_url)  # a version of before knew no persons
+    before.put({PERSON: state, FIRM: state})
+    references = References(workspace.record_url, record.persons)
+    assert references.of(PERSON) == state
+    later = replace(state, at=NOW + timedelta(days=1), grade="D")
+    references.put({PERSON: later, OTHER: state})
+    assert references.of(PERSON) == later
+    assert references.all() == {PERSON: later, OTHER: state, FIRM: state}
+    with record._engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT * FROM alert_references").all()
+    assert sum(FIRM in row for row in rows) == 1
+    assert not any(PERSON in str(row) or OTHER in str(row) for row in rows)
+    erase(workspace)
+    assert soon(lambda: references.all() == {OTHER: state, FIRM: state})
