@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -27,7 +28,7 @@ from models.workspace import Workspace
 from serving import portfolio_job, problems
 from serving.alerts import Alerts
 from serving.api import create_app
-from serving.assess import Assessor
+from serving.assess import Assessor, UnknownCustomer
 from serving.audit import Record
 from serving.checkpoint_keys import Keys as CheckpointKeys
 from serving.checkpoint_keys import vouched
@@ -38,7 +39,7 @@ from serving.jobs import Jobs
 from serving.keys import Keys
 from serving.opened import Opened
 from serving.person_key import Erased, key_named
-from serving.persons import Persons
+from serving.persons import FRESH_SECONDS, Persons
 from serving.references import References
 from serving.replay import Entries, Replayer
 from serving.sealer import Sealer
@@ -372,6 +373,21 @@ def test_erasing_again_what_is_gone_is_refused(service, erased):
 def test_a_firm_is_refused_with_the_reason(service):
     with pytest.raises(ErasureRefused, match="legal person"):
         Eraser(service.workspace, service.record).erase(Wanted(service.firm, "DPO", WHY))
+
+
+def test_from_the_moment_that_an_erasure_begins_nobody_knows_the_person(service, erased):
+    persons = PersonFacts(service.workspace.facts_url)
+    another = next(
+        one for one in persons.all() if service.store.read(one)["invoices"]["invoice_id"].size
+    )
+    service.opened.assessor.assess(another, None)
+    Persons.of(service.workspace).begin_erasure(another, NOW)  # and nothing more, as if cut short
+    time.sleep(FRESH_SECONDS)
+    with pytest.raises(UnknownCustomer):
+        service.opened.assessor.assess(another, None)
+    for route in ("", "/assessments"):
+        told = service.ask("GET", f"/v1/customers/{another}{route}", service.ids["risk"])
+        expect(told, problems.UNKNOWN_CUSTOMER)
 
 
 # Without a model: cut short, two processes, PostgreSQL, records of before.

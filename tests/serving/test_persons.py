@@ -19,7 +19,7 @@ from features.store import Source, Store, connect, writing
 from models.alerts import Finding, Reference
 from models.workspace import Workspace
 from serving import persons as module
-from serving.alerts import Alerts, UnknownAlert
+from serving.alerts import Alerts, UnknownAlert, _place_after
 from serving.alerts import Source as AlertSource
 from serving.audit import AnotherRequest, Kept, New, Once, Record, leaf_hash
 from serving.keys import Keys
@@ -87,7 +87,7 @@ def override(customer: str) -> bytes:
         "id": "o",
         "assessment": {"id": "a"},
         "customer_id": customer,
-        "decided": None,
+        "decided": {"action": "cash", "deposit_rate": None, "limit": "0.00", "terms_days": None},
         "order": {"amount_cents": 1, "margin_cents": 0, "terms_days": 0},
         "direction": None,
         "facts": [],
@@ -374,6 +374,8 @@ def test_alerts_of_a_person_are_one_chain_in_all_processes_and_gone_when_erased(
     with record._engine.connect() as connection:
         names = connection.exec_driver_sql("SELECT key_hash FROM requests").scalars().all()
     assert len(names) == 2
+    guesses = [_place_after((who, FINDING.code), None).key_hash for who in (PERSON, FIRM)]
+    assert [guess in names for guess in guesses] == [False, True]
     erase(workspace)
     for alerts in (first, second, Alerts(Record.of(workspace))):
         assert soon(lambda alerts=alerts: [one.chain[0] for one in alerts.all()] == [FIRM])
@@ -386,8 +388,10 @@ def test_decisions_about_a_person_are_gone_when_erased(workspace, record):
     record.append("o", "override", override(PERSON))
     record.append("p", "override", override(FIRM))
     assert [one.customer_id for one in overrides.all()] == [PERSON, FIRM]
+    assert overrides.in_force(PERSON, NOW.date()) is not None
     erase(workspace)
     assert soon(lambda: [one.customer_id for one in overrides.all()] == [FIRM])
+    assert overrides.in_force(PERSON, NOW.date()) is None
     assert [one.customer_id for one in Overrides(Record.of(workspace)).all()] == [FIRM]
 
 
