@@ -14,12 +14,14 @@ from serving.routes import (
     jobs,
     overrides,
     parts,
+    registers,
 )
 
 ROUTERS = (
     assessments.router,
     batch.router,
     parts.router,
+    registers.router,
     overrides.router,
     customers.router,
     alerts.router,
