@@ -121,6 +121,7 @@ def _template() -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
     environment.filters["shortened"] = _shortened
     environment.tests["a_hash"] = _is_a_hash
