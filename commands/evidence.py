@@ -79,7 +79,8 @@ def _write(out: Path, content: bytes) -> None:
 
 
 def _say_faults(found: Evidence) -> None:
-    faults = [f"DIFFERS: {one}" for one in found.replayed.differences]
+    replayed = found.replayed
+    faults = [f"DIFFERS: {one}" for one in (replayed.differences if replayed else ())]
     if found.proof.content is not None and not found.proof.holds:
         faults.append("WRONG: the proof does not hold: see `encours audit verify`")
     for fault in faults:

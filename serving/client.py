@@ -1060,6 +1060,14 @@ class _Operations:
             self._call("GET", f"/v1/assessments/{quote(assessment_id, safe='')}/registers").json(),
         )
 
+    def evidence(self, assessment_id: str, *, language: Literal["fr", "en"] | None = None) -> bytes:
+        """Read everything about it: a page that stands alone, with its proof."""
+        return self._call(
+            "GET",
+            f"/v1/assessments/{quote(assessment_id, safe='')}/evidence",
+            query={"language": language},
+        ).content
+
     def override(
         self, assessment_id: str, request: OverrideRequest, *, idempotency_key: str | None = None
     ) -> OverrideTold:

@@ -91,7 +91,8 @@ class Evidence(NamedTuple):
     entry : Entry
     body : dict
         What the entry says.
-    replayed : Replayed
+    replayed : Replayed or None
+        None when it was not made again.
     sources : list of Append
         Where the customer's facts came from.
     cards : dict of str to (dict or None)
@@ -106,7 +107,7 @@ class Evidence(NamedTuple):
 
     entry: Entry
     body: dict[str, Any]
-    replayed: Replayed
+    replayed: Replayed | None
     sources: list[Append]
     cards: dict[str, dict[str, Any] | None]
     medians: dict[str, float | None] | None
@@ -116,14 +117,15 @@ class Evidence(NamedTuple):
     proof: Proof
 
 
-def gather(workspace: Workspace, store: Store, entry: Entry) -> Evidence:
+def gather(workspace: Workspace, store: Store | None, entry: Entry) -> Evidence:
     """Gather what an assessment rests on, and make it again.
 
     Parameters
     ----------
     workspace : Workspace
         Nothing is written there.
-    store : Store
+    store : Store or None
+        To make it again from, best one of its own; without, it is not made again.
     entry : Entry
         Of an assessment.
 
@@ -139,7 +141,7 @@ def gather(workspace: Workspace, store: Store, entry: Entry) -> Evidence:
     return Evidence(
         entry=entry,
         body=body,
-        replayed=Replayer(workspace, store).replay(entry),
+        replayed=None if store is None else Replayer(workspace, store).replay(entry),
         sources=sources_of(workspace.facts_url, customer_id, known_at, sequence),
         cards=_cards(workspace.bundles, answer["versions"]),
         medians=medians(workspace.bundles, answer),

@@ -21,6 +21,7 @@ from serving.answer import iso
 from serving.answering import runs_on
 from serving.evidence import Evidence
 from serving.registers import auditor, customer_letter, salesperson
+from serving.replay import Replayed
 from serving.waterfall import waterfall
 from serving.written import Written
 
@@ -37,6 +38,7 @@ COLOURS = {"base": "#7b8894", "raises": "#b1452a", "lowers": "#2a7560", "total":
 FONT = "Source Sans 3, Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 LONGEST_LABEL = 52  # characters that stand left of a bar
 Facts = list[tuple[str, Any]]
+State = tuple[str, str]
 
 
 def render(evidence: Evidence, language: str, made_at: int) -> str:
@@ -156,14 +158,24 @@ def _kinds(w: Written) -> dict[str, str]:
 # --- In short ----------------------------------------------------------------------------------
 
 
-def _states(evidence: Evidence, w: Written) -> Iterator[tuple[str, str]]:
+def _states(evidence: Evidence, w: Written) -> Iterator[State]:
     """Say of the replay and of the proof whether they hold: good, bad, or still open."""
-    differences, proof = evidence.replayed.differences, evidence.proof
-    if differences:
+    yield from _replay(evidence.replayed, w)
+    yield _proved(evidence, w)
+
+
+def _replay(replayed: Replayed | None, w: Written) -> Iterator[State]:
+    if replayed is None:
         yield (
-            "bad",
-            w.t("Refaite, la réponse diffère : ", "Made again, it differs: ") + differences[0],
+            "open",
+            w.t(
+                "Pas refaite ici : voir comment, au point 8.", "Not made again here: see how, in 8."
+            ),
         )
+        return
+    if replayed.differences:
+        said = w.t("Refaite, la réponse diffère : ", "Made again, it differs: ")
+        yield "bad", said + replayed.differences[0]
     else:
         yield (
             "good",
@@ -174,28 +186,26 @@ def _states(evidence: Evidence, w: Written) -> Iterator[tuple[str, str]]:
                 "through the text of the trees.",
             ),
         )
-    for said in evidence.replayed.other_code:
+    for other in replayed.other_code:
         yield (
             "open",
-            f"{w.t('Une autre version avait répondu :', 'Another version answered:')} {said}",
+            f"{w.t('Une autre version avait répondu :', 'Another version answered:')} {other}",
         )
+
+
+def _proved(evidence: Evidence, w: Written) -> State:
+    proof = evidence.proof
     if proof.content is None:
-        yield (
-            "open",
-            w.t("Pas encore scellée au registre signé.", "Not sealed on the signed record yet."),
+        return "open", w.t(
+            "Pas encore scellée au registre signé.", "Not sealed on the signed record yet."
         )
-    elif not proof.holds or proof.checkpoint is None:
-        yield "bad", w.t("La preuve ne tient pas.", "The proof does not hold.")
-    else:
-        size, sequence = w.number(proof.checkpoint.size), evidence.entry.sequence
-        yield (
-            "good",
-            w.t(
-                f"Au registre signé : entrée {sequence}, sous un point de contrôle de {size} "
-                "entrées.",
-                f"On the signed record: entry {sequence}, under a checkpoint of {size} entries.",
-            ),
-        )
+    if not proof.holds or proof.checkpoint is None:
+        return "bad", w.t("La preuve ne tient pas.", "The proof does not hold.")
+    size, sequence = w.number(proof.checkpoint.size), evidence.entry.sequence
+    return "good", w.t(
+        f"Au registre signé : entrée {sequence}, sous un point de contrôle de {size} entrées.",
+        f"On the signed record: entry {sequence}, under a checkpoint of {size} entries.",
+    )
 
 
 # --- The answer --------------------------------------------------------------------------------

@@ -678,6 +678,7 @@ def test_the_description_names_every_route_and_every_problem(app, document):
         ("GET", "/v1/assessments/{assessment_id}/explanation"): _READ_ONE,
         ("GET", "/v1/assessments/{assessment_id}/options"): _READ_ONE,
         ("GET", "/v1/assessments/{assessment_id}/registers"): _READ_ONE,
+        ("GET", "/v1/assessments/{assessment_id}/evidence"): _READ_ONE.replace("429", "422 429"),
         ("POST", "/v1/assessments/{assessment_id}/override"): _WRITTEN.replace("200", "201"),
         ("GET", "/v1/overrides"): _READ_MANY,
         ("GET", "/v1/customers/{customer_id}"): _READ_ONE,

@@ -150,6 +150,25 @@ def test_all_but_the_auditors_register_is_told_to_whoever_sells(served, asked, o
     expect(served.ask("GET", path, other), problems.UNKNOWN_ASSESSMENT)
 
 
+def test_the_evidence_is_a_page_for_risk_and_auditors(served, asked, own, risk):
+    path = f"/v1/assessments/{asked[0]['id']}/evidence"
+    for key in (risk, served.key("auditor")):
+        page = served.ask("GET", f"{path}?language=en", key)
+        assert page.status_code == 200
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        policy = page.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'sha256-")
+        assert "script-src" not in policy
+        assert "<script" not in page.text
+        assert asked[0]["recommendation"]["en"].rstrip(".") in page.text
+        assert "Not made again here" in page.text
+    assert '<html lang="fr">' in served.ask("GET", path, risk).text
+    expect(served.ask("GET", path, own), problems.FORBIDDEN)
+    expect(served.ask("GET", f"{path}?language=de", risk), problems.INVALID)
+    none = f"/v1/assessments/{UNKNOWN_ID}/evidence"
+    expect(served.ask("GET", none, risk), problems.UNKNOWN_ASSESSMENT)
+
+
 # Customers.
 
 
