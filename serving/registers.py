@@ -45,7 +45,9 @@ def salesperson(body: Body, language: str) -> str:
     answer = body["answer"]
     action: str = answer["recommendation"][language]
     reason = _first_reason(answer, language)
-    return action if reason is None else f"{action.rstrip('.')} – {_low(reason)}."
+    if reason is None or reason in action:
+        return action
+    return f"{action.rstrip('.')} – {_low(reason)}."
 
 
 def _first_reason(answer: Body, language: str) -> str | None:

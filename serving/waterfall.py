@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 MOST_BARS = 10  # measures with a bar of their own; the others share one
 WIDTH, LABELS, ROW, TOP = 760, 330, 24, 8
 PLOT = (LABELS + 12, WIDTH - 12)
-STEPS = ((1, 2, 5), range(1, 10), range(10, 100), range(100, 1000))
-"""Round probabilities: their leading digits, from coarse to fine."""
+STEPS = (
+    range(1000, 10_000, 5),
+    range(100, 1000),
+    range(100, 1000, 2),
+    range(100, 1000, 5),
+    range(10, 100),
+    range(10, 100, 2),
+    range(10, 100, 5),
+    range(1, 10),
+    (1, 2, 5),
+)
+"""Leading digits of round probabilities, from fine to coarse."""
 DECADES = range(1, 8)
-LEAST_TICKS = 3
-LEAST_BETWEEN = 52  # of two labels of the axis
+LEAST_BETWEEN = 46  # of two labels of the axis
 ROOM_FOR_NUMBERS = 62
 
 
@@ -102,25 +113,29 @@ class _Scale:
         return self._left + (log_odds - self._low) * self._unit
 
     def ticks(self) -> list[Tick]:
-        """Place the roundest probabilities of which there are enough, apart from each other."""
-        found: list[Tick] = []
+        """Place round probabilities: the finest that all have room, else the coarsest with some."""
         for leading in STEPS:
-            found = self._apart(_round(leading))
-            if len(found) >= LEAST_TICKS:
-                break
-        return found
+            ticks = self._within(leading)
+            if len(ticks) > 1 and all(b.x - a.x >= LEAST_BETWEEN for a, b in pairwise(ticks)):
+                return ticks
+        return self._apart(ticks)
 
-    def _apart(self, probabilities: list[float]) -> list[Tick]:
-        ticks: list[Tick] = []
-        for probability in probabilities:
-            x = self(math.log(probability / (1 - probability)))
-            is_free = not ticks or x - ticks[-1].x >= LEAST_BETWEEN
-            if PLOT[0] + 14 <= x <= PLOT[1] - 14 and is_free:
-                ticks.append(Tick(round(x, 1), probability))
-        return ticks
+    def _within(self, leading: Iterable[int]) -> list[Tick]:
+        placed = [
+            Tick(round(self(math.log(one / (1 - one))), 1), one) for one in _round(tuple(leading))
+        ]
+        return [tick for tick in placed if PLOT[0] + 14 <= tick.x <= PLOT[1] - 14]
+
+    def _apart(self, ticks: list[Tick]) -> list[Tick]:
+        chosen: list[Tick] = []
+        for tick in ticks:
+            if not chosen or tick.x - chosen[-1].x >= LEAST_BETWEEN:
+                chosen.append(tick)
+        return chosen
 
 
-def _round(leading: Iterable[int]) -> list[float]:
+@cache
+def _round(leading: tuple[int, ...]) -> list[float]:
     """Give round probabilities up to one half, and what they leave to certainty.
 
     >>> _round((1, 5))[-5:]
