@@ -228,6 +228,22 @@ def test_a_proof_that_does_not_hold_is_said_not_to(sealed):
     assert "La preuve ne tient pas." in render(found, "fr", MADE_AT)
 
 
+def test_an_entry_that_was_changed_after_it_was_sealed_is_found(sealed):
+    with pysqlite3.connect(sealed.workspace.home / "record.db") as connection:
+        connection.execute("DROP TRIGGER entries_no_update")
+        (body,) = connection.execute(
+            "SELECT body FROM entries WHERE id = ?", (sealed.ids[0],)
+        ).fetchone()
+        body = bytes(body).replace(b'"amount": "90000.00"', b'"amount": "80000.00"', 1)
+        changed = (body, leaf_hash(body), sealed.ids[0])
+        connection.execute("UPDATE entries SET body = ?, leaf_hash = ? WHERE id = ?", changed)
+    found = sealed.gather()
+    assert found.proof.checkpoint is not None
+    assert not found.proof.holds
+    assert found.replayed.differences
+    assert "The proof does not hold." in render(found, "en", MADE_AT)
+
+
 def test_what_is_not_sealed_yet_is_said_to_be_so(home):
     found = home.gather()
     assert found.proof.content is None
