@@ -20,6 +20,7 @@ from serving.covers import Found
 from serving.situation import Seen
 from serving.speaking import Views
 
+_ID = b'{"id": "'
 _ANSWER, _EVIDENCE = b'"answer": ', b', "evidence": {'  # members of what is recorded
 
 
@@ -123,6 +124,18 @@ def with_its_place(entry: Entry) -> bytes:
     begin, end = entry.body.index(_ANSWER) + len(_ANSWER), entry.body.rindex(_EVIDENCE)
     place = {"entry": entry.sequence, "leaf_hash": entry.leaf_hash, "sealed": False}
     return b"%s, %s" % (entry.body[begin : end - 1], to_bytes({"record": place})[1:])
+
+
+def id_of(answer: bytes) -> str:
+    """Read the identifier of an answer, its first member: the rest is long.
+
+    >>> id_of(b'{"id": "0197", "as_of": "2025-07-03"}')
+    '0197'
+    """
+    begin = len(_ID)
+    if not answer.startswith(_ID):
+        raise ValueError("an answer begins with its id")
+    return answer[begin : answer.index(b'"', begin)].decode()
 
 
 def to_bytes(content: dict[str, Any] | str) -> bytes:

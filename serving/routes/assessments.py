@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 
 from serving import body
 from serving.access import Guarded, needs
+from serving.answer import id_of
 from serving.assess import Asking
 from serving.deadline import in_time
 from serving.keys import Key
@@ -79,7 +80,7 @@ async def _assess(request: Request) -> Response:
 
     with alone(request, once):
         answer = await in_time(request, assess, request.app.state.desk)
-    location = f"/v1/assessments/{json.loads(answer)['id']}"
+    location = f"/v1/assessments/{id_of(answer)}"
     return Response(answer, 201, {"Location": location}, "application/json")
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import tempfile
 import threading
@@ -524,6 +525,38 @@ def test_a_failure_inside_an_answer_starts_no_second_one():
         raise RuntimeError
 
     assert [message["status"] for message in _sent_by(Envelope(breaks))] == [200]
+
+
+async def _many_at_once(envelope: Envelope, n: int) -> list[dict[bytes, bytes]]:
+    """Ask `n` times at once; give the headers of each answer."""
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await asyncio.gather(*(envelope(dict(scope), None, send) for _ in range(n)))  # type: ignore[arg-type]
+    return [dict(message["headers"]) for message in sent]
+
+
+def test_only_a_worker_with_more_in_hand_ends_connections_now_and_then():
+    async def answers(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.01)  # until all are in hand
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    def closed(at_once: int, times: int) -> int:
+        envelope = Envelope(answers)
+        headers = [
+            one for _ in range(times) for one in asyncio.run(_many_at_once(envelope, at_once))
+        ]
+        assert len(headers) == at_once * times
+        return sum(one.get(b"connection") == b"close" for one in headers)
+
+    random.seed(1)
+    assert closed(1, 100) == 0
+    few, many = closed(8, 50), closed(64, 10)
+    assert 400 * 2 / 128 < few < 400 * 8 / 128
+    assert 640 * 16 / 128 < many < 640 * 64 / 128
 
 
 # Nothing that was sent comes back
