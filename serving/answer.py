@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from serving.covers import Found
 from serving.situation import Seen
 from serving.speaking import Views
 
-_ID = b'{"id": "'
+_ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"([^"]*)"')
 _ANSWER, _EVIDENCE = b'"answer": ', b', "evidence": {'  # members of what is recorded
 
 
@@ -132,10 +133,10 @@ def id_of(answer: bytes) -> str:
     >>> id_of(b'{"id": "0197", "as_of": "2025-07-03"}')
     '0197'
     """
-    begin = len(_ID)
-    if not answer.startswith(_ID):
+    found = _ID.match(answer)
+    if found is None:
         raise ValueError("an answer begins with its id")
-    return answer[begin : answer.index(b'"', begin)].decode()
+    return found[1].decode()
 
 
 def to_bytes(content: dict[str, Any] | str) -> bytes:

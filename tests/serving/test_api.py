@@ -45,6 +45,7 @@ from serving.schemas.desk import OF_DESK
 from serving.schemas.facts import NAMES
 from serving.schemas.jobs import Job
 from serving.schemas.override import OverrideRequest
+from serving.schemas.prospect import ProspectRequest
 
 ID = "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f"
 ANSWER = f'{{ "id":"{ID}",\t"name": "Méré",  "p": 0.10 }}\n'.encode()  # no serializer writes so
@@ -699,6 +700,10 @@ def test_the_description_names_every_route_and_every_problem(app, document):
             "POST",
             "/v1/assessments/batch",
         ): "200 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
+        (
+            "POST",
+            "/v1/assessments/prospect",
+        ): "201 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
         ("POST", "/v1/jobs"): "202 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
         ("GET", "/v1/jobs/{job_id}"): "200 401 403 404 405 429 500 503 504",
         ("DELETE", "/v1/jobs/{job_id}"): "200 401 403 404 405 429 500 503 504",
@@ -741,6 +746,7 @@ def test_the_examples_of_the_description_hold(document):
     Job.model_validate(document["components"]["examples"]["job"]["value"])
     for path, model in (
         ("/v1/assessments", AssessmentRequest),
+        ("/v1/assessments/prospect", ProspectRequest),
         ("/v1/assessments/{assessment_id}/override", OverrideRequest),
         ("/v1/alerts/{alert_id}/acknowledge", AcknowledgementRequest),
     ):
@@ -795,5 +801,6 @@ def test_integrators_are_not_told_to_refuse_new_fields(document):
         "OverrideRequest",
         "BatchRequest",
         "JobRequest",
+        "ProspectRequest",
     }
     assert closed == {*requests, "CustomerGiven", "OrderGiven", *pushed}
