@@ -828,6 +828,13 @@ class Proposed(TypedDict):
     deposit_rate: float | None
 
 
+class ProspectRequest(TypedDict):
+    """A company that the ledger does not know, described by facts, and the order to decide on."""
+
+    facts: Facts
+    order: OrderGiven
+
+
 class Reason(TypedDict):
     """A measure that moved the probability."""
 
@@ -1014,6 +1021,20 @@ class _Operations:
             self._call(
                 "POST",
                 "/v1/assessments",
+                body=request,
+                idempotency_key=idempotency_key or _new_key(),
+            ).json(),
+        )
+
+    def assess_prospect(
+        self, request: ProspectRequest, *, idempotency_key: str | None = None
+    ) -> Assessment:
+        """Assess a prospect's order."""
+        return cast(
+            Assessment,
+            self._call(
+                "POST",
+                "/v1/assessments/prospect",
                 body=request,
                 idempotency_key=idempotency_key or _new_key(),
             ).json(),
