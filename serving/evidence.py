@@ -204,7 +204,7 @@ def _policy(folder: Path, answer: Mapping[str, Any]) -> Extract:
     fired = {rule["id"] for rule in answer["rules"]}
     told = {name: whole[name] for name in POLICY_PARTS if name in whole}
     told["blocking"] = [rule for rule in whole.get("blocking", []) if rule["id"] in fired]
-    return Extract(sha256, _as_yaml(told))
+    return Extract(sha256, as_yaml(told))
 
 
 def _insurance(folder: Path, answer: Mapping[str, Any]) -> Extract:
@@ -214,7 +214,7 @@ def _insurance(folder: Path, answer: Mapping[str, Any]) -> Extract:
         return Extract(sha256, None)
     whole = yaml.safe_load(content)
     whole.pop("provider", None)  # where covers come from: an address is nobody else's business
-    return Extract(sha256, _as_yaml(whole))
+    return Extract(sha256, as_yaml(whole))
 
 
 def _named_by_hash(folder: Path, sha256: str) -> bytes | None:
@@ -225,7 +225,8 @@ def _named_by_hash(folder: Path, sha256: str) -> bytes | None:
     return content if hashlib.sha256(content).hexdigest() == sha256 else None
 
 
-def _as_yaml(content: dict[str, Any]) -> str:
+def as_yaml(content: dict[str, Any]) -> str:
+    """Write a part of a file, or of an entry, to be read."""
     return yaml.safe_dump(content, allow_unicode=True, sort_keys=False, width=96)
 
 

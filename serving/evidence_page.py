@@ -19,7 +19,7 @@ from models.overrides import Override
 from models.wording import LABELS
 from serving.answer import iso
 from serving.answering import runs_on
-from serving.evidence import Evidence
+from serving.evidence import Evidence, as_yaml
 from serving.registers import auditor, customer_letter, salesperson
 from serving.replay import Replayed
 from serving.waterfall import waterfall
@@ -85,6 +85,7 @@ def render(evidence: Evidence, language: str, made_at: int) -> str:
         colours=COLOURS,
         font=FONT,
         lineage=_lineage(answer, kept, w),
+        prospect=as_yaml(kept["prospect"]) if "prospect" in kept else None,
         models=list(_models(evidence, w)),
         insurance=_insurance(answer, kept, w),
         overrides=[_override(one, w) for one in evidence.overrides],

@@ -27,6 +27,7 @@ from serving.evidence import Evidence, NotEvident, gather
 from serving.evidence_page import content_security_policy, proof_json, render, style
 from serving.evidence_pdf import PANGO, PdfUnavailable, pdf
 from serving.override import Overrider, Wanted
+from serving.prospects import Prospect
 from serving.registers import LANGUAGES, auditor
 from serving.replay import Entries
 from serving.sealer import Sealer
@@ -290,6 +291,20 @@ def test_the_sources_are_the_appends_with_the_customers_facts(sealed):
     facts = sealed.store.read("C-00002")
     assert source.rows["invoices"] == facts["invoices"]["invoice_id"].size
     assert source.rows["customers"] == 1
+
+
+def test_the_facts_of_a_prospect_are_shown_as_they_came_with_the_order(home):
+    given = {"customers": [{"customer_id": "P-1", "name": HOSTILE, "is_natural_person": False}]}
+    assessor = Assessor(home.store, home.record, home.workspace, home.clock)
+    told = assessor.assess(Prospect("P-1", given), ORDER)
+    entry = Entries(home.workspace.record_url).find(json.loads(told)["id"])
+    found = gather(home.workspace, Store(home.workspace.facts_url), entry)
+    assert found.sources == []
+    assert found.replayed.differences == ()
+    page = render(found, "en", MADE_AT)
+    assert "Facts that came with the order" in page
+    assert "<script" not in page
+    assert "Facts that came" not in render(home.gather(), "en", MADE_AT)
 
 
 def test_the_policys_rules_that_fired_are_shown_and_no_others(home):
