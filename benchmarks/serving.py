@@ -496,6 +496,7 @@ def bench(console: Console, asked: argparse.Namespace) -> bool:
         given = (home, Path(scratch) / "stages.db", _today(home), orders(home, 100))
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
             spent = alone.submit(stages.measure, *given).result()
+            recording = alone.submit(stages.recording, *given).result()
         running = []
         for server in servers(home, Path(scratch), _key(home)):
             console.print(f"starting {server.name}")
@@ -506,7 +507,7 @@ def bench(console: Console, asked: argparse.Namespace) -> bool:
             for one, of in zip(running, rounds, strict=True):
                 of.append(load(one, asked.seconds))
                 console.print(f"{turn + 1}: {one.server.name} {of[-1].rate:.0f}/s")
-        table = [*rows(running, rounds), *stages.rows(spent)]
+        table = [*rows(running, rounds), *stages.recording_rows(recording), *stages.rows(spent)]
     notes = NOTES.format(
         connections=CONNECTIONS,
         rounds=asked.rounds,
