@@ -9,10 +9,15 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from features.dictionary import dictionary
 from features.store import Store, sqlite_url
 from models.letter import words
 from models.policy import Order
+from models.policy_file import FACT_WORDS
+from models.wording import LABELS
 from serving.assess import Assessor, OrderNeeded
 from serving.audit import Record
 from serving.evidence import medians
@@ -111,6 +116,59 @@ def test_the_letter_has_no_figure_but_what_is_asked_of_the_customer(bodies):
             said = re.sub(r"(?<=[0-9])[\s,](?=[0-9]{3})", "", told["decision"])
             found = set(re.findall(r"[0-9]+(?:[.,][0-9]+)?", said))
             assert {one.replace(",", ".") for one in found} <= allowed, told["decision"]
+
+
+@given(
+    moved=st.lists(
+        st.tuples(st.sampled_from(sorted(dictionary())), st.floats(-9, 9), st.floats(-1e6, 1e6)),
+        max_size=4,
+    ),
+    missing=st.booleans(),
+    rules=st.lists(
+        st.sampled_from([*FACT_WORDS, "limit_exceeded", "margin_below_credit_cost", "my_rule_17"]),
+        max_size=4,
+    ),
+    action=st.sampled_from([*LABELS, "review"]),
+    is_natural_person=st.booleans(),
+    assumed=st.booleans(),
+    by_a_person=st.booleans(),
+)
+def test_whatever_the_answer_the_letter_around_the_decision_has_no_figure(
+    bodies, moved, missing, rules, action, is_natural_person, assumed, by_a_person
+):
+    body = bodies[0]
+    answer = json.loads(json.dumps(body["answer"]))
+    reasons = [
+        {
+            "code": dictionary()[feature].code,
+            "feature": feature,
+            "contribution": contribution,
+            "value": None if missing else value,
+            "unit": "days",
+            "compare": 7.25,
+            "fr": f"Score {value} (médiane des clients : 7)",
+            "en": f"Score {value} (median customer: 7)",
+        }
+        for feature, contribution, value in moved
+    ]
+    answer["explanation"] = {"reasons": reasons, "probability": 0.1234}
+    answer["rules"] = [
+        {"id": name, "fr": f"limite 12 de {name}", "en": "limit 12"} for name in rules
+    ]
+    answer["recommendation"] |= {"action": action, "customer_fr": "Décidé.", "customer_en": "Done."}
+    answer["customer"]["is_natural_person"] = is_natural_person
+    answer["order"]["assumed"] = assumed
+    answer["override"] = {"role": "head_9"} if by_a_person else None
+    for language in LANGUAGES:
+        told = customer_letter({**body, "answer": answer}, language)
+        rest = told["text"].replace(told["reference"], "", 1)
+        assert not re.search("[0-9]", rest)
+        assert not INTERNAL.search(rest)
+        assert told["decision"] in rest
+        assert told["whom"] in rest
+        assert len(told["reasons"]) <= 4
+        if (rules or any(one[1] > 0 for one in moved)) and action not in ("open", "review"):
+            assert bool(told["reasons"]) or by_a_person or set(rules) == {"is_natural_person"}
 
 
 def test_the_letter_holds_none_of_the_hashes_or_figures_of_the_answer(bodies):
