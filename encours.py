@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache, partial
@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from serving.keys import Made, Role
     from training.gate import Judge, Verdict
     from training.promote import Outcome
+    from training.signing import Signed
     from training.train import Plan
 
 READY_SECONDS = 60
@@ -236,7 +237,8 @@ def rollback(
 
     workspace = workspace_here(ledger)
     parts = None if what == "all" else [what]
-    outcome = put_back(_tracking(workspace), workspace, parts, name)
+    with _on_record(workspace) as tell:
+        outcome = put_back(_tracking(workspace), workspace, parts, name, tell)
     _say_in_charge(workspace, outcome)
 
 
@@ -674,7 +676,8 @@ def _promote(
 
     parts = PARTS if what == "all" else (what,)
     tracking = _tracking(workspace)
-    outcome = put_in_charge(tracking, workspace, POLICY, judge, parts=parts, by=name)
+    with _on_record(workspace) as tell:
+        outcome = put_in_charge(tracking, workspace, POLICY, judge, parts=parts, by=name, tell=tell)
     for verdict in outcome.verdicts:
         console.print(_verdict_table(verdict))
     match outcome.status:
@@ -689,6 +692,28 @@ def _promote(
             raise SystemExit(0)
         case _:
             _say_in_charge(workspace, outcome)
+
+
+@contextmanager
+def _on_record(workspace: Workspace) -> Iterator[Callable[[Signed], object]]:
+    """Give what puts a promotion on the record, with those before it that are not there yet."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from features.store_database import why
+    from serving.audit import Record
+    from serving.promotions import put_on_record
+    from training.promote import signatures
+
+    earlier = signatures(workspace).verified()
+
+    def tell(signed: Signed) -> None:
+        with closing(Record.of(workspace)) as record:
+            put_on_record(record, [*earlier, signed])
+
+    try:
+        yield tell
+    except SQLAlchemyError as error:
+        stop(f"nothing is put in charge: it could not be recorded first ({why(error)})")
 
 
 def _say_in_charge(workspace: Workspace, outcome: Outcome) -> None:

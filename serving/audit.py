@@ -196,7 +196,8 @@ class Entry:
         scores that was made; ``override``, a person's decision instead of the policy's; ``key``, an
         API key made or revoked; ``alert``, what the service or a person says of a customer's
         degrading; ``contest``, facts that were corrected, with the answers before and after;
-        ``erasure``, a person's data made unreadable.
+        ``erasure``, a person's data made unreadable; ``promotion``, curves or a policy proposed,
+        put in charge or put back.
     body : bytes
         UTF-8 JSON.
     leaf_hash : str
@@ -225,13 +226,15 @@ class Entry:
 class New(NamedTuple):
     """What is to be recorded; see :class:`Entry`.
 
-    `is_person` says whether it is about a natural person, where that is known already.
+    `is_person` says whether it is about a natural person, where that is known already; `in_ledger`
+    whether the customer is to be one of the ledger, which a prospect is not.
     """
 
     id: str
     kind: str
     body: bytes
     is_person: bool | None = None
+    in_ledger: bool = True
 
 
 class _Waiting:
@@ -305,6 +308,7 @@ class Record:
         deadline: float = float("inf"),
         *,
         is_person: bool | None = None,
+        in_ledger: bool = True,
     ) -> Entry:
         """Add an entry; it is on disk when this returns.
 
@@ -316,8 +320,8 @@ class Record:
             The request that it answers; when that was answered meanwhile, that answer is returned.
         deadline : float, optional
             On the clock of :func:`time.monotonic`; after it nothing is written.
-        is_person : bool, optional
-            Whether it is about a natural person; the ledger is asked when that is not given.
+        is_person, in_ledger : bool, optional
+            See :class:`New`; the ledger is asked for the first when it is not given.
 
         Raises
         ------
@@ -325,7 +329,7 @@ class Record:
         sqlalchemy.exc.SQLAlchemyError
             If it could not be written: then nothing may be answered.
         """
-        return self.append_many([New(id, kind, body, is_person)], once, deadline)[0]
+        return self.append_many([New(id, kind, body, is_person, in_ledger)], once, deadline)[0]
 
     def append_many(
         self, new: Sequence[New], once: Once | None = None, deadline: float = float("inf")
@@ -577,7 +581,9 @@ class _Draft(NamedTuple):
 def _drafted(new: New, persons: Persons) -> _Draft:
     """Encrypt what is about a natural person, and hash what is to be recorded."""
     customer_id = customer_of(new.kind, new.body)
-    key = None if customer_id is None else persons.key_for(customer_id, new.is_person)
+    key = None
+    if customer_id is not None:
+        key = persons.key_for(customer_id, new.is_person, in_ledger=new.in_ledger)
     if key is None:
         entry = Entry(0, new.id, new.kind, new.body, leaf_hash(new.body))
         return _Draft(entry, customer_id)

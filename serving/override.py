@@ -246,6 +246,10 @@ class Overrider:
         as_of = (now.date() - EPOCH).days + 1
         instant = (now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
         _, ledger, found = self._store.snapshot(assessed.customer_id, instant)
+        if found["customers"]["customer_id"].size == 0:  # of nobody no position can be computed
+            raise OverrideRefused(
+                "The ledger does not know the customer: push what is known of a prospect first."
+            )
         books = build(current(found), ledger.observed_from)
         return frozenset(facts(position(books, 0, as_of))) | assessed.of_the_insurer
 

@@ -106,7 +106,9 @@ class Persons:
         found = self.find(customer_id)
         return found is not None and found.erased_at is not None
 
-    def key_for(self, customer_id: str, is_person: bool | None = None) -> PersonKey | None:
+    def key_for(
+        self, customer_id: str, is_person: bool | None = None, *, in_ledger: bool = True
+    ) -> PersonKey | None:
         """Return the key by which to record something about a customer, made when missing.
 
         Parameters
@@ -114,6 +116,8 @@ class Persons:
         customer_id : str
         is_person : bool, optional
             What the ledger says; it is asked when that is not given.
+        in_ledger : bool, default True
+            Whether the ledger is to know the customer; a prospect it does not.
 
         Returns
         -------
@@ -134,7 +138,7 @@ class Persons:
         is_person = self.is_person(customer_id) if is_person is None else is_person
         if is_person is None:
             raise Erased
-        return self._make([customer_id])[0] if is_person else None
+        return self._make([customer_id], in_ledger=in_ledger)[0] if is_person else None
 
     def names_of(self, customer_id: str) -> list[str]:
         """Return the names under which the record may have a customer: his own, and his key's."""
@@ -177,14 +181,14 @@ class Persons:
                 found.append(key.customer_id)
         return found
 
-    def _make(self, customer_ids: Collection[str]) -> list[PersonKey]:
+    def _make(self, customer_ids: Collection[str], *, in_ledger: bool = True) -> list[PersonKey]:
         """Give the keys of natural persons, made where missing; two processes make one."""
         missing = [one for one in customer_ids if self.find(one) is None]
         if missing:
             self._insert(missing)
         keys = [self.find(one) for one in customer_ids]
         made = [key for key in keys if key is not None]
-        for key in made:
+        for key in made if in_ledger else ():
             if key.customer_id in missing and self.is_person(key.customer_id) is None:
                 self.destroy(key.id)  # his facts were removed since they were read
                 raise Erased

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import sqlalchemy as sa
 
 from features.store import connect, writing
+from features.store_database import Prepared, reading
 from features.store_persons import overwrite
 from models.alerts import Reference, from_json, to_json
 from serving.person_key import Erased, PersonKey, key_named
@@ -27,6 +27,9 @@ _references = sa.Table(
     sa.Column("customer_id", sa.Text, primary_key=True),
     sa.Column("at", sa.Text, nullable=False),
     sa.Column("reference", sa.Text, nullable=False),
+)
+_OF = sa.select(_references.c.reference).where(
+    _references.c.customer_id == sa.bindparam("customer")
 )
 _PUT = sa.text(
     "INSERT INTO alert_references (customer_id, at, reference) "
@@ -49,6 +52,7 @@ class References:
 
     def __init__(self, url: str, persons: Persons | None = None) -> None:
         self._engine, self._persons = connect(url), persons or Persons()
+        self._of = Prepared(_OF, self._engine.dialect)
         with writing(self._engine) as connection:
             if self._engine.dialect.name == "postgresql":
                 alone = sa.func.pg_advisory_xact_lock(sa.func.hashtext("encours references"))
@@ -57,15 +61,15 @@ class References:
 
     def of(self, customer_id: str) -> Reference | None:
         """Return the customer's, ``None`` before the first evaluation."""
-        row = self._find(customer_id)
-        if row is None and (key := self._persons.find(customer_id)) is not None:
-            row = self._find(key.id)
-        return None if row is None else self._read(row)[1]
+        found = self._find(customer_id)
+        if found is None and (key := self._persons.find(customer_id)) is not None:
+            found = self._find(key.id)
+        return None if found is None else self._read(customer_id, found)[1]
 
-    def _find(self, name: str) -> sa.Row[Any] | None:
-        wanted = sa.select(_references).where(_references.c.customer_id == name)
-        with self._engine.connect() as connection:
-            return connection.execute(wanted).first()
+    def _find(self, name: str) -> str | None:
+        with reading(self._engine) as cursor:
+            row = self._of.run(cursor, {"customer": name}).fetchone()
+        return None if row is None else row[0]
 
     def all(self) -> dict[str, Reference]:
         """Return every customer's."""
@@ -75,7 +79,7 @@ class References:
         found = {}
         for row in rows:
             try:
-                customer_id, reference = self._read(row)
+                customer_id, reference = self._read(row.customer_id, row.reference)
             except Erased:
                 continue
             found[customer_id] = reference
@@ -101,12 +105,12 @@ class References:
             overwrite(connection)
             connection.execute(_references.delete().where(_references.c.customer_id.in_(names)))
 
-    def _read(self, row: sa.Row[Any]) -> tuple[str, Reference]:
-        """Read a row: the customer and his reference."""
-        recorded = row.reference.encode()
+    def _read(self, name: str, text: str) -> tuple[str, Reference]:
+        """Read what is kept under a name: the customer and his reference."""
+        recorded = text.encode()
         id = key_named(recorded)
         if id is None:
-            return row.customer_id, from_json(json.loads(recorded))
+            return name, from_json(json.loads(recorded))
         key = self._persons.key(id)
         assert key.customer_id is not None  # noqa: S101 (for the type checker)
         return key.customer_id, from_json(json.loads(key.decrypt(_WHAT, recorded)))

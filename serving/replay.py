@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from features.build import feature_names
+from features.history import Facts
 from features.ledger import LedgerError
 from features.store import Described, Store, connect
 from models import bundle as bundles
@@ -45,6 +46,7 @@ from serving.audit import Entry, readable
 from serving.covers import Found
 from serving.person_key import Erased, Undecipherable
 from serving.persons import Persons
+from serving.prospects import Prospect
 from serving.situation import Insurer
 from serving.speaking import Speaking
 
@@ -136,7 +138,9 @@ class Replayer:
         said, kept = body["answer"], body["evidence"]
         asked = None if kept["asked"] is None else Order(**kept["asked"])
         customer_id = said["customer"]["id"]
-        question = Question(said["id"], customer_id, asked, kept["actor"], kept["request"])
+        question = Question(
+            said["id"], customer_id, asked, kept["actor"], kept["request"], kept.get("prospect")
+        )
         return answer(question, self.known(body)).body
 
     def known(self, body: dict[str, Any]) -> Known:
@@ -151,9 +155,7 @@ class Replayer:
             raise NotReplayable("it is of another ledger")
         sequence, known_at = kept["sequence"], kept["known_at_microseconds"]
         customer_id = said["customer"]["id"]
-        facts = self._store.snapshot(customer_id, known_at, sequence=sequence).facts
-        if facts["customers"]["customer_id"].size == 0:
-            raise NotReplayable("the ledger did not know the customer then")
+        facts = self._facts(customer_id, known_at, sequence, kept.get("prospect"))
         return Known(
             now=instant_of(known_at),
             sequence=sequence,
@@ -166,6 +168,18 @@ class Replayer:
             override=self._override(kept["override"]),
             runs_on=kept["runs_on"],
         )
+
+    def _facts(
+        self, customer_id: str, known_at: int, sequence: int, prospect: dict[str, Any] | None
+    ) -> Facts:
+        """Read the customer's facts as they were known; those of a prospect are on its entry."""
+        if prospect is not None:
+            told = Prospect(customer_id, prospect)
+            return told.facts(instant_of(known_at), self._ledger.currency)
+        facts = self._store.snapshot(customer_id, known_at, sequence=sequence).facts
+        if facts["customers"]["customer_id"].size == 0:
+            raise NotReplayable("the ledger did not know the customer then")
+        return facts
 
     def speaking(self, body: dict[str, Any]) -> Speaking:
         """Load the champions, challengers and policy that an entry names."""
@@ -274,6 +288,18 @@ class Entries:
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(_entries).where(_entries.c.id == id)).first()
         return None if row is None else readable(Entry(**row._mapping), self._persons)
+
+    def of_kind(self, kind: str) -> list[Entry]:
+        """Return the entries of a kind in their order, without those about who was erased."""
+        wanted = sa.select(_entries).where(_entries.c.kind == kind).order_by(_entries.c.sequence)
+        found = []
+        with self._engine.connect() as connection:
+            for row in connection.execute(wanted):
+                try:
+                    found.append(readable(Entry(**row._mapping), self._persons))
+                except Erased:
+                    continue
+        return found
 
     def erased_of_group(self, sequence: int) -> str | None:
         """Say since when a person of the group that an assessment saw is erased, if one is."""

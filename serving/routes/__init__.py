@@ -9,17 +9,21 @@ from serving.routes import (
     customers,
     description,
     documentation,
+    evidence,
     facts,
     in_charge,
     jobs,
     overrides,
     parts,
+    registers,
 )
 
 ROUTERS = (
     assessments.router,
     batch.router,
     parts.router,
+    registers.router,
+    evidence.router,
     overrides.router,
     customers.router,
     alerts.router,

@@ -24,6 +24,7 @@ from features.store import Source, Store, connect
 from features.store_persons import PersonFacts
 from features.workers import here
 from models.insurance import load as rules_of_insurer
+from models.policy import Order
 from models.workspace import Workspace
 from serving import portfolio_job, problems
 from serving.alerts import Alerts
@@ -143,6 +144,7 @@ def service(trained, tmp_path_factory, clock) -> Service:
     made = Service(
         workspace, store, opened.record, opened, keys, app, person, firm, relative, [], {}
     )
+    opened.assessor.assess(firm, Order(1_000_00, 100_00, 30))  # compiles, which takes its time
     _record_everything(made, name)
     made.secrets.extend([person.encode(), name.encode(), b"Sophie Morel pays"])
     Sealer.of(workspace).seal()
@@ -159,6 +161,7 @@ def _record_everything(made: Service, name: str) -> None:
         answer = made.ask(
             "POST", "/v1/assessments", risk, body, **{"Idempotency-Key": f"a-{label}"}
         )
+        assert answer.status_code == 201, answer.text
         made.ids[label] = answer.json()["id"]
     items = [{"customer": {"id": one}, "order": ORDER} for one in (made.person, made.firm)]
     batch = made.ask(
@@ -290,7 +293,7 @@ def test_the_record_says_who_erased_and_why_and_not_whom(service, erased):
 def test_what_is_asked_about_her_is_answered_410_or_404(service, erased):
     risk = service.ids["risk"]
     path = f"/v1/assessments/{service.ids['person']}"
-    for part in ("", "/explanation", "/options"):
+    for part in ("", "/explanation", "/options", "/registers", "/evidence"):
         expect(service.ask("GET", path + part, risk), problems.ERASED)
     body = {"customer": {"id": service.person}, "order": ORDER}
     again = service.ask("POST", "/v1/assessments", risk, body, **{"Idempotency-Key": "a-person"})
@@ -388,6 +391,28 @@ def test_from_the_moment_that_an_erasure_begins_nobody_knows_the_person(service,
     for route in ("", "/assessments"):
         told = service.ask("GET", f"/v1/customers/{another}{route}", service.ids["risk"])
         expect(told, problems.UNKNOWN_CUSTOMER)
+
+
+def test_a_prospect_who_is_a_person_is_hidden_and_erased_and_a_firm_is_not(service, erased):
+    risk, answers = service.ids["risk"], {}
+    for id, is_person in (("P-person", True), ("P-firm", False)):
+        row = {"customer_id": id, "name": f"Lea {id}", "is_natural_person": is_person}
+        body = {"facts": {"customers": [row]}, "order": ORDER}
+        answer = service.ask("POST", "/v1/assessments/prospect", risk, body)
+        assert answer.status_code == 201, answer.text
+        answers[id] = answer.json()["id"]
+        decision = {"action": "cash", "reason": f"Nothing known of {id}.", "until": "2025-07-20"}
+        path = f"/v1/assessments/{answers[id]}/override"
+        refused = service.ask("POST", path, risk, decision)
+        assert (refused.status_code, refused.json()["type"]) == (409, "/problems/override-refused")
+    bodies = b"".join(bytes(row[1]) for row in service.entries().values())
+    assert b"P-person" not in bodies
+    assert b"P-firm" in bodies
+    found = Eraser(service.workspace, service.record).erase(Wanted("P-person", "DPO", WHY))
+    assert found == Found(0, 1, 0)
+    path = "/v1/assessments/"
+    expect(service.ask("GET", path + answers["P-person"], risk), problems.ERASED)
+    assert service.ask("GET", path + answers["P-firm"], risk).status_code == 200
 
 
 # Without a model: cut short, two processes, PostgreSQL, records of before.
