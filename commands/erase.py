@@ -89,13 +89,13 @@ def _erase(
     from training.promote import login_name
 
     eraser = Eraser(workspace, Record.of(workspace))
-    for customer in customers:
-        try:
-            if not yes:
-                _ask(eraser, customer)
-            _say(eraser.erase(Wanted(customer, by or login_name(), why)))
-        except ErasureRefused as refused:
-            stop(str(refused))
+    wanted = [Wanted(customer, by or login_name(), why) for customer in customers]
+    try:
+        if not yes:
+            _ask(eraser, customers[0])
+        _say(eraser.erase_all(wanted))
+    except ErasureRefused as refused:
+        stop(str(refused))
 
 
 def _ask(eraser: Eraser, customer: str) -> None:
@@ -108,13 +108,16 @@ def _ask(eraser: Eraser, customer: str) -> None:
         stop("nothing is erased")
 
 
-def _say(found: Found) -> None:
-    say(
-        f"erased: {found.facts:,} facts removed, {found.entries:,} entries of the record are "
-        "unreadable; it verifies as before."
+def _say(found: list[Found]) -> None:
+    facts, entries, in_clear = (
+        sum(getattr(one, part) for one in found) for part in ("facts", "entries", "in_clear")
     )
-    if found.in_clear:
+    say(
+        f"erased: {facts:,} facts removed, {entries:,} entries of the record are unreadable; it "
+        "verifies as before."
+    )
+    if in_clear:
         say(
-            f"{found.in_clear:,} entries of before persons were encrypted stay in clear: what they "
+            f"{in_clear:,} entries of before persons were encrypted stay in clear: what they "
             "say cannot be changed, or the record would not verify."
         )

@@ -23,7 +23,7 @@ HAPPENED = (
     ("settlements", "settled_on"),
     ("orders", "accepted_on"),
 )
-ERASED = "erased on request"
+CONTEST, ERASED = "contest of ", "erased on request"
 KEYS_A_QUERY = 500
 
 
@@ -130,25 +130,34 @@ class PersonFacts:
         with self._readers.connect() as connection:
             return sorted(set(connection.execute(others).scalars()))
 
-    def forget(self, customer_id: str, source_marks: Collection[str] = ()) -> int:
-        """Remove every version of every fact of a customer; return how many were removed.
-
-        Parameters
-        ----------
-        customer_id : str
-        source_marks : collection of str, optional
-            A source whose name holds one of these loses its name: a person wrote it.
-        """
+    def forget(self, customer_id: str) -> int:
+        """Remove every version of every fact of a customer; return how many were removed."""
         with writing(self._engine) as connection:
             overwrite(connection)
-            removed = sum(
+            return sum(
                 connection.execute(
                     table.delete().where(table.c.customer_id == customer_id)
                 ).rowcount
                 for table in SCHEMA.facts.values()
             )
-            _rename_sources(connection, source_marks)
-        return removed
+
+    def rename_contests(self, assessment_ids: Collection[str]) -> None:
+        """Take the name from the sources that say which of these is contested: a person wrote it.
+
+        Their hash stays.
+        """
+        sources, contested = SCHEMA.sources, frozenset(assessment_ids)
+        query = sa.select(sources.c.sequence, sources.c.files)
+        query = query.where(sources.c.files.contains(CONTEST))
+        with writing(self._engine) as connection:
+            overwrite(connection)
+            for row in connection.execute(query).all():
+                files = [
+                    [ERASED if contested.intersection(name.split()) else name, sha256]
+                    for name, sha256 in json.loads(row.files)
+                ]
+                this = sources.update().where(sources.c.sequence == row.sequence)
+                connection.execute(this, {"files": json.dumps(files)})
 
     def tidy(self) -> None:
         """Leave nothing of what was removed in the files: rewrite them, and empty their log."""
@@ -165,20 +174,6 @@ def _is_person() -> sa.Select[Any]:
 def _since(name: str, column: str, day: int) -> sa.Select[Any]:
     table = SCHEMA.facts[name]
     return sa.select(table.c.customer_id).where(table.c[column] >= day)
-
-
-def _rename_sources(connection: sa.Connection, marks: Collection[str]) -> None:
-    """Take the name from the sources that hold a mark; their hash stays."""
-    sources = SCHEMA.sources
-    query = sa.select(sources.c.sequence, sources.c.files)
-    for row in connection.execute(query).all() if marks else ():
-        files = [
-            [ERASED if any(mark in name for mark in marks) else name, sha256]
-            for name, sha256 in json.loads(row.files)
-        ]
-        if (text := json.dumps(files)) != row.files:
-            this = sources.update().where(sources.c.sequence == row.sequence)
-            connection.execute(this, {"files": text})
 
 
 def overwrite(connection: sa.Connection) -> None:

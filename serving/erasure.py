@@ -16,13 +16,16 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 from uuid import NAMESPACE_URL, uuid5
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -122,33 +125,55 @@ class Eraser:
         )
 
     def erase(self, wanted: Wanted) -> Found:
-        """Erase a person; what was cut short before is finished.
+        """Erase a person; see :meth:`erase_all`."""
+        return self.erase_all([wanted])[0]
+
+    def erase_all(self, wanted: Sequence[Wanted]) -> list[Found]:
+        """Erase persons, all or none of them if one is refused; files are rewritten once.
+
+        What was cut short before is finished, of others too once it is on the record.
 
         Raises
         ------
         ErasureRefused
         """
-        _require_words(wanted)
+        for one in wanted:
+            _require_words(one)
         self._persons.tidy()  # of an erasure that was cut short at its very end
-        found = self.look(wanted.customer_id)
-        key = self._persons.begin_erasure(wanted.customer_id, self._clock())
-        self._put(wanted, key, found)
-        names = self._facts.names(wanted.customer_id)
-        _forget_rejects(self._workspace.rejects, {wanted.customer_id, *names})
-        answers = self._record.places_about(key.id, "assessment")
-        self._facts.forget(wanted.customer_id, [f"contest of {id}" for _, id in answers])
-        self._facts.tidy()
-        self._forget_jobs(wanted.customer_id)
-        references = References(self._workspace.record_url, self._persons)
-        references.forget([wanted.customer_id, key.id])
-        self._record.empty_log()
-        self._persons.destroy(key.id)
-        self._persons.tidy()
+        found = [self.look(one.customer_id) for one in wanted]
+        keys: dict[str, PersonKey] = {}
+        for one, there_is in zip(wanted, found, strict=True):
+            key = self._persons.begin_erasure(one.customer_id, self._clock())
+            self._put(one, key, there_is)
+            keys[one.customer_id] = key
+        for customer_id, key in self._persons.unfinished().items():
+            if self._record.find(_id(key)) is not None:
+                keys.setdefault(customer_id, key)
+        self._remove(keys)
         return found
+
+    def _remove(self, keys: Mapping[str, PersonKey]) -> None:
+        """Remove what is kept of customers beside the record, then destroy their keys."""
+        names = {name for one in keys for name in self._facts.names(one)}
+        _forget_rejects(self._workspace.rejects, names | keys.keys())
+        known_as = [name for customer_id, key in keys.items() for name in (customer_id, key.id)]
+        answers = [
+            id for name in known_as for _, id in self._record.places_about(name, "assessment")
+        ]
+        self._facts.rename_contests(answers)
+        for customer_id in keys:
+            self._facts.forget(customer_id)
+        self._facts.tidy()
+        self._forget_jobs(keys.keys())
+        References(self._workspace.record_url, self._persons).forget(known_as)
+        self._record.empty_log()
+        for key in keys.values():
+            self._persons.destroy(key.id)
+        self._persons.tidy()
 
     def _put(self, wanted: Wanted, key: PersonKey, found: Found) -> None:
         """Record the erasure, once."""
-        id = str(uuid5(NAMESPACE_URL, f"encours erasure {key.id}"))
+        id = _id(key)
         if self._record.find(id) is not None:
             return
         said = {
@@ -175,17 +200,17 @@ class Eraser:
 
     def _listed_in_clear(self, customer_id: str) -> int:
         """Count the entries that list the customer in clear: keys and portfolios of before."""
-        lists = [
-            json.loads(entry.body).get("key", {}).get("customers")
-            for entry in self._record.after(0, KEY)
-        ]
-        lists += [
-            json.loads(entry.body).get("customers") for entry in self._record.after(0, PORTFOLIO)
-        ]
-        return sum(customer_id in (one or ()) for one in lists)
+        return sum(customer_id in one for one in self._lists)
 
-    def _forget_jobs(self, customer_id: str) -> None:
-        """Remove the results that the person is in, once no job is left that read the facts."""
+    @cached_property
+    def _lists(self) -> list[frozenset[str]]:
+        """The lists of customers on the record."""
+        keys = (json.loads(entry.body)["key"] for entry in self._record.after(0, KEY))
+        portfolios = (json.loads(entry.body) for entry in self._record.after(0, PORTFOLIO))
+        return [frozenset(said["customers"] or ()) for said in chain(keys, portfolios)]
+
+    def _forget_jobs(self, customer_ids: Collection[str]) -> None:
+        """Remove the results that persons are in, once no job is left that read the facts."""
         folder = self._workspace.home / "jobs"
         if not (folder / "jobs.db").exists():
             return
@@ -197,7 +222,7 @@ class Eraser:
                     "a job is at work that may have read the facts of before: erase again once it "
                     "is over; until then nobody can read about the person already"
                 )
-            jobs.forget(customer_id, lambda file: _is_in(file, customer_id))
+            jobs.forget(customer_ids, lambda file: _holds(file, customer_ids))
         finally:
             jobs.close()
 
@@ -230,10 +255,16 @@ def _require_words(wanted: Wanted) -> None:
         raise ErasureRefused("the reason names the customer, and it stays on the record: leave out")
 
 
-def _is_in(result: Path, customer_id: str) -> bool:
-    """Tell whether a job's result holds a customer."""
+def _id(key: PersonKey) -> str:
+    """Name the entry that says that a person was erased: there is one."""
+    return str(uuid5(NAMESPACE_URL, f"encours erasure {key.id}"))
+
+
+def _holds(result: Path, customer_ids: Collection[str]) -> bool:
+    """Tell whether a job's result holds one of these customers."""
     column = pq.read_table(result, columns=["customer_id"])["customer_id"]
-    return bool(pc.any(pc.equal(column, customer_id)).as_py())
+    there = pc.is_in(column, value_set=pa.array(sorted(customer_ids), pa.string()))
+    return bool(pc.any(there).as_py())
 
 
 def _forget_rejects(folder: Path, said: set[str]) -> None:

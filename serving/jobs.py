@@ -18,7 +18,7 @@ import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -241,24 +241,28 @@ class Jobs:
             running = sa.select(_jobs.c.id).where(_jobs.c.status == "running").limit(1)
             return connection.scalar(running) is not None
 
-    def forget(self, customer_id: str, is_in: Callable[[Path], bool]) -> None:
-        """Take a customer from the lists of all jobs, and remove the results that he is in.
+    def forget(self, customer_ids: Collection[str], holds: Callable[[Path], bool]) -> None:
+        """Take customers from the lists of all jobs, and remove the results that they are in.
 
         Parameters
         ----------
-        customer_id : str
-        is_in : callable
-            Tells of a result in Parquet whether it holds the customer.
+        customer_ids : collection of str
+        holds : callable
+            Tells of a result in Parquet whether it holds one of them.
         """
         with writing(self._engine) as connection:
             overwrite(connection)
             for row in connection.execute(sa.select(_jobs)).all():
                 lists = {"sees": row.sees, "customers": row.customers}
-                left = {n: [c for c in one if c != customer_id] for n, one in lists.items() if one}
+                left = {
+                    name: [one for one in listed if one not in customer_ids]
+                    for name, listed in lists.items()
+                    if listed
+                }
                 if left:
                     connection.execute(_jobs.update().where(_jobs.c.id == row.id), left)
                 file = self.file(row.id, "parquet")
-                if file.exists() and is_in(file):
+                if file.exists() and holds(file):
                     self._remove_files(row.id)
         tidy(self._engine)
 

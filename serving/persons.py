@@ -42,6 +42,7 @@ _keys = sa.Table(
     sa.Column("made_at", sa.BigInteger, nullable=False),
     sa.Column("erased_at", sa.BigInteger, index=True),  # since when nobody may read with it
 )
+_KEY = (_keys.c.key_id, _keys.c.customer_id, _keys.c.secret, _keys.c.erased_at)
 _MAKE = sa.text(
     "INSERT INTO person_keys (key_id, customer_id, secret, made_at) "
     "VALUES (:key_id, :customer_id, :secret, :made_at) ON CONFLICT DO NOTHING"
@@ -265,6 +266,15 @@ class Persons:
         assert found is not None  # noqa: S101 (for the type checker)
         return found
 
+    def unfinished(self) -> dict[str, PersonKey]:
+        """Return the keys of those whose erasure has begun and was cut short, by customer."""
+        if not self._is_there():
+            return {}
+        begun = _keys.c.erased_at.is_not(None), _keys.c.customer_id.is_not(None)
+        with self._open().connect() as connection:
+            rows = connection.execute(sa.select(*_KEY).where(*begun)).all()
+        return {row.customer_id: PersonKey(*row) for row in rows}
+
     def destroy(self, id: str) -> None:
         """Destroy a key, and whose it was."""
         now = time.time_ns() // 1000
@@ -307,10 +317,9 @@ class Persons:
 
     @cached_property
     def _queries(self) -> dict[str, Prepared]:
-        columns = _keys.c.key_id, _keys.c.customer_id, _keys.c.secret, _keys.c.erased_at
         return {
             name: Prepared(
-                sa.select(*columns).where(_keys.c[name] == sa.bindparam("value")),
+                sa.select(*_KEY).where(_keys.c[name] == sa.bindparam("value")),
                 self._open().dialect,
             )
             for name in ("customer_id", "key_id")

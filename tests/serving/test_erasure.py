@@ -521,6 +521,31 @@ def test_an_erasure_that_is_cut_short_is_finished_by_the_same_call(
             assert secret not in content, file
 
 
+def test_many_are_erased_with_one_rewrite_and_who_was_cut_short_with_them(tmp_path, monkeypatch):
+    workspace = Workspace(tmp_path / "home")
+    ids = [f"Morel-{n}" for n in range(17, 22)]
+    customers = pd.DataFrame({"customer_id": ids, "is_natural_person": [True] * 5})
+    Store(workspace.facts_url, "EUR").append(ledger_of({"customers": customers}), Source(()))
+    record = Record.of(workspace)
+    for id in ids:
+        record.append(id, "assessment", assessment(id, "owes"))
+    with monkeypatch.context() as patched:
+        patched.setattr(Eraser, "_forget_jobs", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            Eraser(workspace, record).erase(Wanted(ids[0], "DPO", WHY))
+    rewrites, tidy = [], PersonFacts.tidy
+    monkeypatch.setattr(PersonFacts, "tidy", lambda self: rewrites.append(tidy(self)))
+    found = Eraser(workspace, record).erase_all([Wanted(id, "DPO", WHY) for id in ids[1:4]])
+    assert (found, len(rewrites)) == ([Found(1, 1, 0)] * 3, 1)
+    assert len(record.after(0, KIND)) == 4
+    persons = Persons.of(workspace)
+    assert [persons.find(id) is None for id in ids] == [True, True, True, True, False]
+    assert record.find(ids[4]).body == assessment(ids[4], "owes")
+    with pytest.raises(ErasureRefused):  # one is unknown: nobody is erased
+        Eraser(workspace, record).erase_all([Wanted(id, "DPO", WHY) for id in (ids[4], "nobody")])
+    assert not Persons.of(workspace).is_erased(ids[4])
+
+
 def test_nothing_is_erased_while_a_job_may_have_read_the_facts(tmp_path):
     workspace = small(Workspace(tmp_path / "home"))
     record = Record.of(workspace)
