@@ -54,7 +54,8 @@ def seal() -> None:
         sealed = Sealer.of(workspace).seal()
     except Alarm as alarm:
         _wrong(f"nothing is sealed: {alarm}")
-    say(f"{sealed:,} entries sealed" if sealed else "nothing to seal, or the service just did")
+    entries = "1 entry" if sealed == 1 else f"{sealed:,} entries"
+    say(f"{entries} sealed" if sealed else "nothing to seal, or the service just did")
 
 
 @app.command()

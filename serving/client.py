@@ -1385,6 +1385,8 @@ class Encours(_Operations):
         base = httpx.URL(url)
         if base.scheme != "https" and base.host not in HERE:
             raise ValueError(f"{url}: use https, or the key travels in clear")
+        if not key.strip():
+            raise ValueError("the key is empty: `encours keys create` makes one")
         self._url, self._attempt_seconds, self._most_seconds = url, attempt_seconds, most_seconds
         self._sleep: Callable[[float], None] = time.sleep
         self._http = httpx.Client(
