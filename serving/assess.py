@@ -33,6 +33,7 @@ from serving.answering import Known, Question, answer, microseconds, runs_on
 from serving.answering import OrderNeeded as OrderNeeded
 from serving.audit import Entry, Kept, New, Once, Record
 from serving.overrides import Overrides
+from serving.person_key import Undecipherable
 from serving.prospects import Prospect, observed_from
 from serving.situation import Insurer
 from serving.speaking import Speaking
@@ -131,6 +132,11 @@ def nothing_unrecorded() -> Iterator[None]:
         raise NotReady(
             f"The ledger or the record of assessments cannot be used now ({why(error)}), "
             "and nothing is answered that is not recorded."
+        ) from error
+    except Undecipherable as error:
+        log.error("undecipherable", why=str(error))
+        raise NotReady(
+            f"What is recorded about a natural person cannot be read: {error}."
         ) from error
 
 

@@ -21,6 +21,7 @@ from models.workspace import Workspace
 from serving import persons as module
 from serving.alerts import Alerts, UnknownAlert, _place_after
 from serving.alerts import Source as AlertSource
+from serving.assess import NotReady, nothing_unrecorded
 from serving.audit import AnotherRequest, Kept, New, Once, Record, leaf_hash
 from serving.keys import Keys
 from serving.overrides import Overrides
@@ -215,6 +216,8 @@ def test_without_its_key_an_entry_is_unreadable_and_not_erased(workspace, record
     record.append("a", "assessment", assessment(PERSON))
     execute(workspace.person_keys_url, "DELETE FROM person_keys")
     with pytest.raises(Undecipherable, match="not here"):
+        Record.of(workspace).find("a")
+    with pytest.raises(NotReady, match="natural person cannot be read"), nothing_unrecorded():
         Record.of(workspace).find("a")
 
 
