@@ -70,6 +70,12 @@ UNFINISHED_JOB = Fault(
 UNKNOWN_ASSESSMENT = Fault(
     "unknown-assessment", 404, "Unknown assessment", "Check the id against the answer's."
 )
+NOT_AGAIN = Fault(
+    "not-made-again",
+    409,
+    "The assessment cannot be made again",
+    "`encours audit replay ID` says what it lacks.",
+)
 UNKNOWN_ALERT = Fault(
     "unknown-alert", 404, "Unknown alert", "Check the id against that of GET /v1/alerts."
 )

@@ -28,7 +28,12 @@ VERIFIER = ROOT / "docs" / "verify.py"
 AUDIT = [
     one for one in audit.app.registered_commands if one.callback.__module__ == "commands.audit"
 ]
-OF_ANSWERS = {"replay", "bridge", "contest"}  # tests/commands/test_replay.py tries them
+OF_ANSWERS = {
+    "replay",
+    "bridge",
+    "counterfactuals",
+    "contest",
+}  # tests/commands/test_replay.py tries them
 
 
 @pytest.fixture

@@ -677,6 +677,8 @@ def test_the_description_names_every_route_and_every_problem(app, document):
         },
         ("GET", "/v1/assessments/{assessment_id}/explanation"): _READ_ONE,
         ("GET", "/v1/assessments/{assessment_id}/options"): _READ_ONE,
+        ("GET", "/v1/assessments/{assessment_id}/counterfactuals"): "200 401 403 404 405 409 429 "
+        "500 503 504",
         ("POST", "/v1/assessments/{assessment_id}/override"): _WRITTEN.replace("200", "201"),
         ("GET", "/v1/overrides"): _READ_MANY,
         ("GET", "/v1/customers/{customer_id}"): _READ_ONE,
