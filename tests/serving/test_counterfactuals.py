@@ -23,7 +23,9 @@ from benchmarks.counterfactuals import (
     smaller_ones,
 )
 from features.store import Source, Store
+from models.changes import Owed
 from models.policy import Order, load
+from models.situation import as_date
 from serving.answering import Question, answer
 from serving.assess import Assessor
 from serving.audit import Entry, Record
@@ -31,7 +33,7 @@ from serving.counterfactuals import (
     Aim,
     Case,
     NoCounterfactuals,
-    Owed,
+    Search,
     counterfactuals,
     first,
     paid,
@@ -260,11 +262,11 @@ def test_of_few_each_is_tried(flips):
     assert first(len(flips), flips.__getitem__) == expected
 
 
-def test_the_search_looks_at_few(seller):
-    """At most 20, then halves: some 30 orders of half a million euros."""
+def test_the_search_looks_at_few():
+    """At most 20, then halves: some 40 orders of half a million euros."""
     asked = []
     first(500_000, lambda place: asked.append(place) or place >= 123_456)
-    assert len(asked) <= 30
+    assert len(asked) <= 20 + 15
 
 
 def test_disputed_invoices_are_no_debt_to_pay(seller):
@@ -280,3 +282,121 @@ def test_disputed_invoices_are_no_debt_to_pay(seller):
     assert owed == sorted(owed, key=lambda one: one.due_on)
     assert all(isinstance(one, Owed) and one.open_cents > 0 for one in owed)
     assert np.all(np.array([one.due_on for one in owed]) > 0)
+
+
+# The search, on a customer made up: what it owes, and what is decided of an order once it is paid.
+
+TODAY = 20_000
+ASKED = Order(1_000_00, 100_00, 30)
+OLD, MIDDLE, NEW = (Owed(f"F-{n}", n * 100_00, TODAY + due) for n, due in enumerate((-9, -3, 8), 1))
+
+
+class MadeUp:
+    """A case that decides as told."""
+
+    def __init__(self, decide, invoices=(), days=0) -> None:
+        self._decide, self._paid, self._days = decide, invoices, days
+        speaking = SimpleNamespace(policy=load(POLICY))
+        self.known = SimpleNamespace(speaking=speaking, as_of=TODAY + 1)
+
+    def owed(self) -> list[Owed]:
+        """Give three invoices, two of them overdue."""
+        return [OLD, MIDDLE, NEW]
+
+    def once_paid(self, invoices, days=0) -> MadeUp:
+        """Pay some."""
+        return MadeUp(self._decide, invoices, days)
+
+    def decide(self, order: Order) -> Any:
+        """Decide as told."""
+        return decision(self._decide(order, {one.invoice_id for one in self._paid}, self._days))
+
+
+def searched(decide, order: Order = ASKED, was: str = "cash") -> list[Any]:
+    """Search from an answer."""
+    answered = decision(was)
+    answered.pick = None
+    return Search(MadeUp(decide), order, answered).found()
+
+
+def test_of_each_kind_the_smallest_and_the_smallest_that_gives_open_terms_are_told():
+    def decide(order, _, __):
+        if order.unpaid_cents <= 400_00:
+            return "open"
+        return "bank_guarantee" if order.unpaid_cents <= 750_00 else "cash"
+
+    told = [(one.kind, one.order.paid_cents, one.order.amount_cents) for one in searched(decide)]
+    assert told == [
+        ("deposit", 250_00, 1_000_00),
+        ("smaller_order", 0, 750_00),
+        ("deposit", 600_00, 1_000_00),
+        ("smaller_order", 0, 400_00),
+    ]
+
+
+def test_an_invoice_that_need_not_be_paid_is_left_out_until_the_day_it_helps_no_more():
+    def decide(_, paid, days):
+        return "open" if "F-2" in paid and days < 5 else "cash"
+
+    (told,) = searched(decide)
+    assert (told.kind, told.invoices) == ("pay_invoices", (MIDDLE,))
+    assert told.before == as_date(TODAY + 5)  # the last day that it is recorded is TODAY + 4
+
+
+def test_a_payment_is_promised_no_longer_than_it_is_answered():
+    (told,) = searched(lambda _, paid, __: "open" if "F-1" in paid else "cash")
+    assert told.before == as_date(TODAY + 15)
+
+
+def test_all_that_is_overdue_and_a_deposit_are_told_where_nothing_alone_helps():
+    def decide(order, paid, _):
+        return "open" if paid == {"F-1", "F-2"} and order.paid_cents >= 30_00 else "cash"
+
+    (told,) = searched(decide)
+    assert told.kind == "pay_invoices_and_deposit"
+    assert told.invoices == (OLD, MIDDLE)  # F-3 is not due yet
+    assert told.order.paid_cents == 30_00
+    assert told.effort(Order(1_000_00, 0, 30)) == (100 + 200 + 30) / 1_000
+    assert searched(lambda order, paid, _: "cash") == []
+
+
+@pytest.mark.parametrize(("was", "most"), [("cash", 999_00), ("refuse", 1_000_00)])
+def test_to_pay_all_is_told_where_the_answer_does_not_ask_for_it_itself(was, most):
+    asked = []
+
+    def decide(order, paid, _):
+        if not paid and order.amount_cents == 1_000_00 and order.terms_days == 30:
+            asked.append(order.paid_cents)
+        return was
+
+    searched(decide, was=was)
+    assert max(asked) == most
+
+
+def test_a_smaller_order_stays_above_a_tenth_and_above_what_is_paid():
+    asked = []
+    searched(lambda order, *_: asked.append(order.amount_cents) or "cash")
+    assert min(asked) == 100_00
+    asked.clear()
+    order = Order(1_000_00, 100_00, 30, 450_50)
+    searched(lambda order, *_: asked.append(order.amount_cents) or "cash", order)
+    assert min(asked) == 451_00
+
+
+def test_what_the_answer_asks_for_itself_is_not_told():
+    """A deposit of 30 %, part of the order, or 15 days: only what is less is looked at."""
+    asked: list[Order] = []
+
+    def look(action: str, **pick: Any) -> None:
+        asked.clear()
+        answered = decision(action, rate=pick.get("rate"))
+        answered.pick = SimpleNamespace(**pick)
+        case = MadeUp(lambda order, *_: asked.append(order) or action)
+        Search(case, Order(1_000_00, 100_00, 30), answered).found()
+
+    look("deposit", rate=0.3)
+    assert max(one.paid_cents for one in asked) == 299_00
+    look("reduced_limit", amount_on_credit_cents=600_00)
+    assert min(one.amount_cents for one in asked) == 601_00
+    look("shorter_terms", terms_days=15)
+    assert min(one.terms_days for one in asked) == 16
