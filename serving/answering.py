@@ -32,7 +32,7 @@ from models.policy import Decision, Order, Policy, decide
 from serving import shadow
 from serving.answer import compose, cover_evidence, to_bytes
 from serving.overrides import apply
-from serving.situation import Group, Insurer, Seen, describe, is_in_default
+from serving.situation import Group, Insurer, LookedUp, Seen, describe, is_in_default
 from serving.speaking import Speaking, Views, consult
 
 SCHEMA_VERSION = 2  # 1 kept too little to be replayed
@@ -101,6 +101,8 @@ class Known:
         What a person decided for the customer, in force that day.
     runs_on : dict of str to str
         See :func:`runs_on`.
+    before : LookedUp, optional
+        Of the rest of the group, where much is asked.
     """
 
     now: datetime
@@ -113,6 +115,7 @@ class Known:
     speaking: Speaking
     override: Override | None
     runs_on: dict[str, str]
+    before: LookedUp | None = None
 
     @property
     def as_of(self) -> int:
@@ -234,7 +237,9 @@ def decided(
 ) -> tuple[Seen, Decision, dict[str, Any] | None]:
     """Decide about the order; give what was seen, and the person's decision that counts."""
     policy, ledger = known.speaking.policy, known.ledger
-    group = Group(known.store, microseconds(known.now), known.sequence, ledger.observed_from)
+    group = Group(
+        known.store, microseconds(known.now), known.sequence, ledger.observed_from, known.before
+    )
     seen = describe(
         looked.books, looked.standing, order, known.as_of, known.now, known.insurer, group
     )

@@ -52,6 +52,7 @@ from serving.answering import (
 from serving.audit import Entry
 from serving.replay import NotReplayable, Replayer
 from serving.schemas.request import cents
+from serving.situation import LookedUp
 from serving.speaking import Views
 
 TRIED = 20  # changes of each way, before halving between two of them
@@ -463,7 +464,8 @@ def read(replayer: Replayer, entry: Entry) -> tuple[dict[str, Any], Known, Order
             raise NoCounterfactuals(f"entry {entry.sequence} was recorded by an earlier version")
         said, asked = body["answer"], body["answer"]["order"]
         amount, margin, paid_ = (cents(asked[name]) for name in ("amount", "margin", "paid"))
-        return said, replayer.known(body), Order(amount, margin, asked["terms_days"], paid_)
+        known = replace(replayer.known(body), before=LookedUp())
+        return said, known, Order(amount, margin, asked["terms_days"], paid_)
     except (BundleError, InsuranceError, LedgerError, NotReplayable, PolicyError) as error:
         raise NoCounterfactuals(
             f"entry {entry.sequence} cannot be looked at again: {error}"
