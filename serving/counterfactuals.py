@@ -422,10 +422,11 @@ def counterfactuals(replayer: Replayer, entry: Entry) -> dict[str, Any]:
         raise NoCounterfactuals(
             f"entry {entry.sequence} is not what its facts give: replay it first"
         )
-    changes = [
-        (one, verified(case, entry.id, one)) for one in Search(case, order, decision).found()
-    ]
-    found = [_told(one, order, then, said["currency"]) for one, then in changes]
+    search, found = Search(case, order, decision), []
+    for change in search.found():
+        then = answered(case, entry.id, change)
+        if {one["action"] for one in then} == {search.action(change)}:
+            found.append(_told(change, order, then[0], said["currency"]))
     return {
         "assessment_id": entry.id,
         "known_at": said["known_at"],
@@ -438,10 +439,10 @@ def counterfactuals(replayer: Replayer, entry: Entry) -> dict[str, Any]:
     }
 
 
-def verified(case: Case, id: str, change: Change) -> dict[str, Any]:
+def answered(case: Case, id: str, change: Change) -> list[dict[str, Any]]:
     """Answer the changed question, by the function that answers; give what it recommends.
 
-    Where invoices are to be paid, on each day on which they may be: all recommend the same action.
+    Where invoices are to be paid, on each day on which they may be.
     """
     days = 1 if change.before is None else (change.before - as_date(case.known.as_of - 1)).days
     told: list[dict[str, Any]] = []
@@ -451,9 +452,7 @@ def verified(case: Case, id: str, change: Change) -> dict[str, Any]:
             known = paid(known, case.customer_id, change.invoices, later)
         question = Question(id, case.customer_id, change.order, {}, None)
         told.append(json.loads(answer(question, known).body)["answer"]["recommendation"])
-    if len({one["action"] for one in told}) != 1:
-        raise AssertionError("the search and the answer do not decide alike")
-    return told[0]
+    return told
 
 
 def read(replayer: Replayer, entry: Entry) -> tuple[dict[str, Any], Known, Order]:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from benchmarks.counterfactuals import (
     append_payments,
+    bench,
+    bring_news,
     found,
     holds,
     instant,
@@ -105,6 +107,16 @@ def test_every_change_told_gives_the_promised_action_when_it_is_done(seller):
         )
 
 
+def test_the_benchmark_holds_on_a_few(seller):
+    """With back-dated invoices and groups of customers."""
+    bring_news(seller)
+    rows = {row.what: row for row in bench(seller, 6, 1)}
+    (applied,) = (row for what, row in rows.items() if what.endswith("the promised action"))
+    assert applied.is_met
+    assert int(applied.measured) >= 6
+    assert rows["of 1 gone through one by one, with a smaller one"].measured == "0"
+
+
 def test_no_smaller_change_gives_the_same_action(seller):
     found(seller, 40)
     tried, smaller = smaller_ones(seller, 5, 150)
@@ -151,6 +163,14 @@ def test_what_came_later_does_not_count(seller):
     tables.pop("customers")
     Store(seller.facts_url).append(ledger_of(tables), Source(()))
     assert told_of(seller, entry) == told
+
+
+def test_what_the_answer_does_not_confirm_is_not_told(seller, monkeypatch):
+    entry, told = first_where(seller, "cash")
+    assert told["found"]
+    other = SimpleNamespace(body=b'{"answer": {"recommendation": {"action": "refuse"}}}')
+    monkeypatch.setattr("serving.counterfactuals.answer", lambda *_: other)
+    assert told_of(seller, entry)["found"] == []
 
 
 # None is told.
