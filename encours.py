@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import cache, partial
@@ -66,12 +66,12 @@ if TYPE_CHECKING:
     from models.bundle import Bundle
     from models.policy import Order
     from models.workspace import Workspace
-    from serving.keys import Made, Role
     from training.gate import Judge, Verdict
     from training.promote import Outcome
+    from training.signing import Signed
     from training.train import Plan
 
-READY_SECONDS = 60
+READY_SECONDS = 300  # a busy machine takes a minute and more to compile the features, once
 FIRST_USE_PAIRS = 200_000  # to learn from
 CLUSTER_PAIRS = 100_000_000  # a cluster is asked for when there are more than a machine holds
 PACKAGES = ("features", "models", "serving", "training", "commands")
@@ -235,7 +235,8 @@ def rollback(
 
     workspace = workspace_here(ledger)
     parts = None if what == "all" else [what]
-    outcome = put_back(_tracking(workspace), workspace, parts, name)
+    with _on_record(workspace) as tell:
+        outcome = put_back(_tracking(workspace), workspace, parts, name, tell)
     _say_in_charge(workspace, outcome)
 
 
@@ -386,9 +387,8 @@ def run(
         say(f"{workspace.home} was prepared before; to add what is new in a file:")
         say(f"  ENCOURS_HOME={workspace.home} .venv/bin/encours import FILE --mapping MAPPING")
     today = today or past_today(workspace)
-    made = keys.one_of_each(workspace)
     with _service(workspace, port, today) as service:
-        _show_an_answer(workspace, service, port, today, made)
+        _show_an_answer(workspace, service, port, today)
         raise typer.Exit(service.wait())
 
 
@@ -673,7 +673,8 @@ def _promote(
 
     parts = PARTS if what == "all" else (what,)
     tracking = _tracking(workspace)
-    outcome = put_in_charge(tracking, workspace, POLICY, judge, parts=parts, by=name)
+    with _on_record(workspace) as tell:
+        outcome = put_in_charge(tracking, workspace, POLICY, judge, parts=parts, by=name, tell=tell)
     for verdict in outcome.verdicts:
         console.print(_verdict_table(verdict))
     match outcome.status:
@@ -688,6 +689,28 @@ def _promote(
             raise SystemExit(0)
         case _:
             _say_in_charge(workspace, outcome)
+
+
+@contextmanager
+def _on_record(workspace: Workspace) -> Iterator[Callable[[Signed], object]]:
+    """Give what puts a promotion on the record, with those before it that are not there yet."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from features.store_database import why
+    from serving.audit import Record
+    from serving.promotions import put_on_record
+    from training.promote import signatures
+
+    earlier = signatures(workspace).verified()
+
+    def tell(signed: Signed) -> None:
+        with closing(Record(workspace.record_url)) as record:
+            put_on_record(record, [*earlier, signed])
+
+    try:
+        yield tell
+    except SQLAlchemyError as error:
+        stop(f"nothing is put in charge: it could not be recorded first ({why(error)})")
 
 
 def _say_in_charge(workspace: Workspace, outcome: Outcome) -> None:
@@ -788,12 +811,15 @@ def _show_an_answer(
     service: subprocess.Popen[bytes],
     port: int,
     today: date | None,
-    made: dict[Role, Made],
 ) -> None:
-    """Ask as a CRM does, with a key that was just made; later there is none to ask with."""
+    """Ask as a CRM does, with a key that was just made; later there is none to ask with.
+
+    Keys are made last: what could still go wrong must not leave keys that nobody saw.
+    """
     url = f"http://127.0.0.1:{port}"
     _wait_until_ready(service, url)
     body = json.dumps(_example(workspace, today))
+    made = keys.one_of_each(workspace)
     if made:
         console.rule("Answer")
         console.print_json(_ask(url, body, made["crm"].text))
@@ -818,12 +844,13 @@ def _show_an_answer(
 
 def _wait_until_ready(service: subprocess.Popen[bytes], url: str) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while not _is_ready(url):
-        if service.poll() is not None:
-            stop(f"the service ended with code {service.returncode}")
-        if time.monotonic() > deadline:
-            stop(f"the service was not ready after {READY_SECONDS} s: {_not_ready(url)}")
-        time.sleep(0.2)
+    with console.status("starting; the first time it compiles its features"):
+        while not _is_ready(url):
+            if service.poll() is not None:
+                stop(f"the service ended with code {service.returncode}")
+            if time.monotonic() > deadline:
+                stop(f"the service was not ready after {READY_SECONDS} s: {_not_ready(url)}")
+            time.sleep(0.2)
 
 
 def _ask(url: str, body: str, key: str) -> str:

@@ -136,17 +136,24 @@ def request(path: str, content: Any, key: str | None) -> bytes:
 
 
 async def _talk(port: int, requests: Iterator[bytes], until: float) -> list[float]:
-    """Ask on one keep-alive connection until it is time; give the seconds of each answer."""
+    """Ask on one keep-alive connection until it is time; give the seconds of each answer.
+
+    A connection that the server closes after an answer is made again, on the clock.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    seconds = []
+    seconds, is_closed = [], False
     try:
         while (begun := time.perf_counter()) < until:
+            if is_closed:
+                writer.close()
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(next(requests))
             head = await reader.readuntil(b"\r\n\r\n")
             length = LENGTH.search(head)
             body = await reader.readexactly(int(length[1]) if length else 0)
             if head[9:11] != b"20":
                 raise RuntimeError(f"answered {head[:60]!r} {body[:300]!r}")
+            is_closed = b"\r\nconnection: close\r\n" in head.lower()
             seconds.append(time.perf_counter() - begun)
     finally:
         writer.close()
@@ -489,6 +496,7 @@ def bench(console: Console, asked: argparse.Namespace) -> bool:
         given = (home, Path(scratch) / "stages.db", _today(home), orders(home, 100))
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
             spent = alone.submit(stages.measure, *given).result()
+            recording = alone.submit(stages.recording, *given).result()
         running = []
         for server in servers(home, Path(scratch), _key(home)):
             console.print(f"starting {server.name}")
@@ -499,7 +507,7 @@ def bench(console: Console, asked: argparse.Namespace) -> bool:
             for one, of in zip(running, rounds, strict=True):
                 of.append(load(one, asked.seconds))
                 console.print(f"{turn + 1}: {one.server.name} {of[-1].rate:.0f}/s")
-        table = [*rows(running, rounds), *stages.rows(spent)]
+        table = [*rows(running, rounds), *stages.recording_rows(recording), *stages.rows(spent)]
     notes = NOTES.format(
         connections=CONNECTIONS,
         rounds=asked.rounds,

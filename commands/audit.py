@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from commands import counterfactuals, replay
+from commands import counterfactuals, evidence, replay
 from commands.shared import console, say, stop, workspace_here
 
 if TYPE_CHECKING:
@@ -27,7 +27,13 @@ app = typer.Typer(
     help="Verify that the record is as it was signed, and prove it to others.",
     no_args_is_help=True,
 )
-for _command in (replay.replay, replay.bridge, replay.contest, counterfactuals.counterfactuals):
+for _command in (
+    replay.replay,
+    replay.bridge,
+    counterfactuals.counterfactuals,
+    replay.contest,
+    evidence.evidence,
+):
     app.command()(_command)
 Held = Annotated[
     list[Path] | None,
@@ -54,7 +60,8 @@ def seal() -> None:
         sealed = Sealer.of(workspace).seal()
     except Alarm as alarm:
         _wrong(f"nothing is sealed: {alarm}")
-    say(f"{sealed:,} entries sealed" if sealed else "nothing to seal, or the service just did")
+    entries = "1 entry" if sealed == 1 else f"{sealed:,} entries"
+    say(f"{entries} sealed" if sealed else "nothing to seal, or the service just did")
 
 
 @app.command()

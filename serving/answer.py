@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from serving.covers import Found
 from serving.situation import Seen
 from serving.speaking import Views
 
+_ID = re.compile(rb'\s*\{\s*"id"\s*:\s*"([^"]*)"')
 _ANSWER, _EVIDENCE = b'"answer": ', b', "evidence": {'  # members of what is recorded
 
 
@@ -123,6 +125,18 @@ def with_its_place(entry: Entry) -> bytes:
     begin, end = entry.body.index(_ANSWER) + len(_ANSWER), entry.body.rindex(_EVIDENCE)
     place = {"entry": entry.sequence, "leaf_hash": entry.leaf_hash, "sealed": False}
     return b"%s, %s" % (entry.body[begin : end - 1], to_bytes({"record": place})[1:])
+
+
+def id_of(answer: bytes) -> str:
+    """Read the identifier of an answer, its first member: the rest is long.
+
+    >>> id_of(b'{"id": "0197", "as_of": "2025-07-03"}')
+    '0197'
+    """
+    found = _ID.match(answer)
+    if found is None:
+        raise ValueError("an answer begins with its id")
+    return found[1].decode()
 
 
 def to_bytes(content: dict[str, Any] | str) -> bytes:

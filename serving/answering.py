@@ -38,6 +38,7 @@ from serving.speaking import Speaking, Views, consult
 SCHEMA_VERSION = 2  # 1 kept too little to be replayed
 HABIT = 20  # invoices that tell a customer's usual order
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
 PACKAGES, SOURCES = ("features", "models", "serving"), (".py", ".yaml", ".json")
 LIBRARIES = ("lightgbm", "numba", "numpy", "scipy")
 
@@ -68,6 +69,8 @@ class Question(NamedTuple):
         Who asks, for the record.
     request : str or None
         Fingerprint of the request.
+    prospect : dict of str to list of dict, or None
+        The facts that came with the order, by table, of a company that the ledger does not know.
     """
 
     id: str
@@ -75,6 +78,7 @@ class Question(NamedTuple):
     order: Order | None
     actor: dict[str, str]
     request: str | None
+    prospect: dict[str, list[dict[str, Any]]] | None = None
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,8 @@ def answer(question: Question, known: Known) -> Answered:
         "shadow": shadow.score(known.speaking, row, views),
         "runs_on": known.runs_on,
     }
+    if question.prospect is not None:
+        evidence["prospect"] = question.prospect
     body = to_bytes({"schema": SCHEMA_VERSION, "answer": said, "evidence": evidence})
     return Answered(body, seen, views, looked.in_default)
 
@@ -352,7 +358,7 @@ def day_of(instant: datetime) -> int:
 
 def microseconds(instant: datetime) -> int:
     """Give an instant in microseconds since 1970."""
-    return (instant - EPOCH) // timedelta(microseconds=1)
+    return (instant - EPOCH) // MICROSECOND
 
 
 def instant_of(microseconds: int) -> datetime:

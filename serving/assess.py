@@ -33,17 +33,23 @@ from serving.answering import Known, Question, answer, microseconds, runs_on
 from serving.answering import OrderNeeded as OrderNeeded
 from serving.audit import Entry, Kept, New, Once, Record
 from serving.overrides import Overrides
+from serving.prospects import Prospect, observed_from
 from serving.situation import Insurer
 from serving.speaking import Speaking
 from serving.watch import Watch, state_of
 
 UNKNOWN = "The ledger does not know this customer: import it first."
+KNOWN = "The ledger knows a customer of this id: assess it by its id, and push what is new of it."
 RETRY_SECONDS = 10.0  # champions that were refused may have been mended since
 log = structlog.get_logger()
 
 
 class UnknownCustomer(AssessmentError):
     """The ledger does not know the customer."""
+
+
+class KnownCustomer(AssessmentError):
+    """The ledger knows the customer that was given as a prospect."""
 
 
 class OtherCurrency(AssessmentError):
@@ -76,10 +82,17 @@ COMMAND_LINE = Asking({"client": "command line"})
 
 
 class Assessed(NamedTuple):
-    """An assessment that is still to be recorded, and the state it found the customer in."""
+    """An assessment that is still to be recorded, and the state it found the customer in.
+
+    A prospect has no state to watch.
+    """
 
     new: New
-    state: State
+    state: State | None
+
+
+Assess = Callable[[str | Prospect, Order | None, str | None], Assessed]
+"""Assesses a customer's order in a currency, at an instant that was taken before."""
 
 
 class Assesses(Protocol):
@@ -87,14 +100,14 @@ class Assesses(Protocol):
 
     def assess(
         self,
-        customer_id: str,
+        customer: str | Prospect,
         order: Order | None,
         currency: str | None = None,
         asking: Asking = COMMAND_LINE,
     ) -> bytes:
         """Return the answer's JSON, already durable."""
 
-    def at_one_instant(self, asking: Asking) -> Callable[[str, Order | None, str | None], Assessed]:
+    def at_one_instant(self, asking: Asking) -> Assess:
         """Take the present instant and the champions of now for several assessments."""
 
     def watch(self, assessed: Assessed) -> None:
@@ -197,7 +210,7 @@ class Assessor:
     @nothing_unrecorded()
     def assess(
         self,
-        customer_id: str,
+        customer: str | Prospect,
         order: Order | None,
         currency: str | None = None,
         asking: Asking = COMMAND_LINE,
@@ -206,7 +219,8 @@ class Assessor:
 
         Parameters
         ----------
-        customer_id : str
+        customer : str or Prospect
+            Its number in the ledger, or what is said of a company that the ledger does not know.
         order : Order or None
             ``None`` assumes the customer's usual amount, terms and the policy's margin.
         currency : str or None
@@ -221,18 +235,19 @@ class Assessor:
 
         Raises
         ------
-        UnknownCustomer, OrderNeeded, OtherCurrency, NotReady, TooLate, AnotherRequest
+        UnknownCustomer, KnownCustomer, ProspectRefused, OrderNeeded, OtherCurrency, NotReady
+        TooLate, AnotherRequest
         """
         earlier = None if asking.once is None else self._record.answered(asking.once)
         if earlier is not None:
             return _as_answered(earlier)
-        assessed = self.at_one_instant(asking)(customer_id, order, currency)
+        assessed = self.at_one_instant(asking)(customer, order, currency)
         entry = self._record.append(*assessed.new, asking.once, asking.deadline)
         if entry.id == assessed.new.id:  # not another one's, that was faster
             self.watch(assessed)
         return with_its_place(entry)
 
-    def at_one_instant(self, asking: Asking) -> Callable[[str, Order | None, str | None], Assessed]:
+    def at_one_instant(self, asking: Asking) -> Assess:
         """Take the present instant and the champions of now for several assessments.
 
         Returns
@@ -248,36 +263,49 @@ class Assessor:
         asking: Asking,
         speaking: Speaking,
         now: datetime,
-        customer_id: str,
+        customer: str | Prospect,
         order: Order | None,
         currency: str | None,
     ) -> Assessed:
         """Assess a customer's order; the entry is still to be recorded."""
         if currency not in (None, self._ledger.currency):
             raise OtherCurrency(f"The ledger is in {self._ledger.currency}.")
+        prospect = customer if isinstance(customer, Prospect) else None
+        customer_id = customer if isinstance(customer, str) else customer.customer_id
+        known = self._known(customer_id, prospect, speaking, now)
         question = Question(
             str(uuid7()),
             customer_id,
             order,
             asking.actor,
             None if asking.once is None else asking.once.fingerprint,
+            None if prospect is None else prospect.given,
         )
-        known = self._known(customer_id, speaking, now)
         body, seen, views, in_default = answer(question, known)
         model = speaking.champions.default
-        state = state_of(customer_id, now, model, seen, views, in_default=in_default)
+        state = None
+        if prospect is None:
+            state = state_of(customer_id, now, model, seen, views, in_default=in_default)
         return Assessed(New(question.id, "assessment", body), state)
 
     def watch(self, assessed: Assessed) -> None:
         """Tell whether a customer has degraded, once the assessment is recorded."""
-        if self._watch is not None:
+        if self._watch is not None and assessed.state is not None:
             self._watch.see(assessed.state, assessed.new.id)
 
-    def _known(self, customer_id: str, speaking: Speaking, now: datetime) -> Known:
-        """Gather what is known of a customer."""
+    def _known(
+        self, customer_id: str, prospect: Prospect | None, speaking: Speaking, now: datetime
+    ) -> Known:
+        """Gather what is known of a customer, or said of a prospect."""
         self._keep_rules()
         sequence, ledger, facts = self._store.snapshot(customer_id, microseconds(now))
-        if facts["customers"]["customer_id"].size == 0:
+        is_known = facts["customers"]["customer_id"].size > 0
+        if prospect is not None:
+            if is_known:
+                raise KnownCustomer(KNOWN)
+            facts = prospect.facts(now, ledger.currency)
+            ledger = ledger._replace(observed_from=observed_from(facts, ledger.observed_from))
+        elif not is_known:
             raise UnknownCustomer(UNKNOWN)
         return Known(
             now,

@@ -16,7 +16,7 @@ from uuid_utils import uuid7
 
 from models.policy import Order
 from serving.answer import to_bytes, with_its_place
-from serving.assess import Asking, Assessed, AssessmentError, NotReady, nothing_unrecorded
+from serving.assess import Asking, Assess, Assessed, AssessmentError, NotReady, nothing_unrecorded
 from serving.audit import AnotherRequest, Entry, New, Record, TooLate
 from serving.opened import Opened
 
@@ -85,7 +85,7 @@ def assess_many(
 def _outcome(
     place: int,
     one: Wanted | Problem,
-    assess: Callable[[str, Order | None, str | None], Assessed],
+    assess: Assess,
     problem_of: ProblemOf,
 ) -> Assessed | Problem:
     if not isinstance(one, Wanted):

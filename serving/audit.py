@@ -190,7 +190,8 @@ class Entry:
         ``assessment``; ``batch``, a call that asked for many of them; ``portfolio``, a file of
         scores that was made; ``override``, a person's decision instead of the policy's; ``key``, an
         API key made or revoked; ``alert``, what the service or a person says of a customer's
-        degrading; ``contest``, facts that were corrected, with the answers before and after.
+        degrading; ``contest``, facts that were corrected, with the answers before and after;
+        ``promotion``, curves or a policy proposed, put in charge or put back.
     body : bytes
         UTF-8 JSON, exactly as recorded.
     leaf_hash : str

@@ -177,6 +177,20 @@ class AssessmentRequest(TypedDict):
     order: NotRequired[OrderGiven | None]
 
 
+class Audited(TypedDict):
+    """Everything: base + sum of contributions = log_odds."""
+
+    curve: Literal["late", "default"] | None
+    horizon_days: int | None
+    base: float | None
+    measures: list[Measure]
+    sum: float | None
+    log_odds: float | None
+    probability: float | None
+    abstentions: dict[str, Abstention]
+    versions: dict[str, str | None]
+
+
 class Batch(TypedDict):
     """Many assessments, in the order sent."""
 
@@ -196,6 +210,13 @@ class BatchRequest(TypedDict):
     """Customers and orders to decide on; one that is not valid is refused alone."""
 
     items: list[AssessmentRequest]
+
+
+class Both(TypedDict):
+    """A text in both languages."""
+
+    fr: str
+    en: str
 
 
 class ChangeFact(TypedDict):
@@ -329,6 +350,25 @@ class CustomerGiven(TypedDict):
     """The customer who orders."""
 
     id: str
+
+
+class CustomerLetter(TypedDict):
+    """A letter to the customer, in parts and as a whole; no probability, score or limit in it."""
+
+    decision: str
+    reasons: list[str]
+    can_do: list[str]
+    notes: list[str]
+    whom: str
+    reference: str
+    text: str
+
+
+class CustomerLetters(TypedDict):
+    """The letter in both languages."""
+
+    fr: CustomerLetter
+    en: CustomerLetter
 
 
 class CustomerNow(TypedDict):
@@ -628,6 +668,19 @@ class Line(TypedDict):
     unit: Literal["cents", "rate", "days"]
 
 
+class Measure(TypedDict):
+    """A measure, and what it moved."""
+
+    code: str
+    feature: str
+    fr: str
+    en: str
+    value: float | None
+    unit: str
+    compare: float | None
+    contribution: float | None
+
+
 class ModelTold(TypedDict):
     """A model in charge, or scored in its shadow."""
 
@@ -855,6 +908,13 @@ class Proposed(TypedDict):
     deposit_rate: float | None
 
 
+class ProspectRequest(TypedDict):
+    """A company that the ledger does not know, described by facts, and the order to decide on."""
+
+    facts: Facts
+    order: OrderGiven
+
+
 class Reason(TypedDict):
     """A measure that moved the probability."""
 
@@ -919,6 +979,16 @@ class RecordPlace(TypedDict):
     entry: int
     leaf_hash: str
     sealed: bool
+
+
+class Registers(TypedDict):
+    """One recorded answer, told to three people."""
+
+    id: str
+    currency: str
+    salesperson: Both
+    customer: CustomerLetters
+    auditor: Audited | None
 
 
 class ResultFile(TypedDict):
@@ -1045,6 +1115,20 @@ class _Operations:
             ).json(),
         )
 
+    def assess_prospect(
+        self, request: ProspectRequest, *, idempotency_key: str | None = None
+    ) -> Assessment:
+        """Assess a prospect's order."""
+        return cast(
+            Assessment,
+            self._call(
+                "POST",
+                "/v1/assessments/prospect",
+                body=request,
+                idempotency_key=idempotency_key or _new_key(),
+            ).json(),
+        )
+
     def find(self, assessment_id: str) -> Assessment:
         """Read an assessment again."""
         return cast(
@@ -1087,6 +1171,21 @@ class _Operations:
                 "GET", f"/v1/assessments/{quote(assessment_id, safe='')}/counterfactuals"
             ).json(),
         )
+
+    def registers(self, assessment_id: str) -> Registers:
+        """Read it as told to a salesperson, to the customer and to an auditor."""
+        return cast(
+            Registers,
+            self._call("GET", f"/v1/assessments/{quote(assessment_id, safe='')}/registers").json(),
+        )
+
+    def evidence(self, assessment_id: str, *, language: Literal["fr", "en"] | None = None) -> bytes:
+        """Read everything about it: a page that stands alone, with its proof."""
+        return self._call(
+            "GET",
+            f"/v1/assessments/{quote(assessment_id, safe='')}/evidence",
+            query={"language": language},
+        ).content
 
     def override(
         self, assessment_id: str, request: OverrideRequest, *, idempotency_key: str | None = None
@@ -1384,6 +1483,8 @@ class Encours(_Operations):
         base = httpx.URL(url)
         if base.scheme != "https" and base.host not in HERE:
             raise ValueError(f"{url}: use https, or the key travels in clear")
+        if not key.strip():
+            raise ValueError("the key is empty: `encours keys create` makes one")
         self._url, self._attempt_seconds, self._most_seconds = url, attempt_seconds, most_seconds
         self._sleep: Callable[[float], None] = time.sleep
         self._http = httpx.Client(

@@ -25,14 +25,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from features.history import FOREVER, build
-from features.ledger import LedgerError
 from features.peers import PeerDays, Seen, add_up, seen
 from features.peers import change as peers_change
-from models.bundle import BundleError
 from models.changes import KINDS, Change, ChangeKind, Owed, in_words, lowered
-from models.insurance_file import InsuranceError
 from models.overrides import softness
-from models.policy import Decision, Order, Policy, PolicyError
+from models.policy import Decision, Order, Policy
 from models.policy_file import Action
 from models.portfolio import portfolio_at
 from models.situation import as_date
@@ -50,7 +47,7 @@ from serving.answering import (
     microseconds,
 )
 from serving.audit import Entry
-from serving.replay import NotReplayable, Replayer
+from serving.replay import CANNOT, NotReplayable, Replayer
 from serving.schemas.request import cents
 from serving.situation import LookedUp
 from serving.speaking import Views
@@ -172,7 +169,7 @@ def paid(known: Known, customer_id: str, invoices: tuple[Owed, ...], days: int =
         "until_at": [FOREVER] * n,
     }
     settlements = {
-        column: np.concatenate([values, np.array(added[column], values.dtype)])
+        column: np.concatenate([values, np.array(added.get(column, [None] * n), values.dtype)])
         for column, values in rows.items()
     }
     facts = {**known.facts, "settlements": settlements}
@@ -465,7 +462,7 @@ def read(replayer: Replayer, entry: Entry) -> tuple[dict[str, Any], Known, Order
         amount, margin, paid_ = (cents(asked[name]) for name in ("amount", "margin", "paid"))
         known = replace(replayer.known(body), before=LookedUp())
         return said, known, Order(amount, margin, asked["terms_days"], paid_)
-    except (BundleError, InsuranceError, LedgerError, NotReplayable, PolicyError) as error:
+    except (*CANNOT, NotReplayable) as error:
         raise NoCounterfactuals(
             f"entry {entry.sequence} cannot be looked at again: {error}"
         ) from error

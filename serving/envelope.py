@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import traceback
+from collections.abc import Iterable
 from time import perf_counter
 from uuid import uuid4
 
 import structlog
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.deadline import Spent
@@ -24,8 +25,11 @@ SECURE_HEADERS = {  # of every answer; the pages for people say their own policy
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
+ANSWERS_A_CONNECTION = 128  # on average, for each other request that its worker has in hand
+_SECURE = [(name.lower().encode(), said.encode()) for name, said in SECURE_HEADERS.items()]
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
+Header = tuple[bytes, bytes]
 log = structlog.get_logger()
 
 
@@ -37,7 +41,7 @@ class Envelope:
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self._app, self._in_hand = app, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -53,18 +57,19 @@ class Envelope:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, said in SECURE_HEADERS.items():
-                    headers.setdefault(name, said)
-                headers["X-Request-Id"] = request_id
+                ours = [(b"x-request-id", request_id.encode()), *self._closing()]
+                message["headers"] = _with_ours(message.get("headers", ()), ours)
             await send(message)
 
+        self._in_hand += 1
         try:
             await self._app(scope, receive, sealed_send)
         except Exception as error:  # noqa: BLE001  the last net, see above
             log.error("request_failed", request_id=request_id, **_without_data(error))
             if not status:
                 await problem_response(scope, Refusal(INTERNAL))(scope, receive, sealed_send)
+        finally:
+            self._in_hand -= 1
         log.info(
             "request",
             method=scope["method"] if scope["method"] in METHODS else "other",
@@ -76,6 +81,22 @@ class Envelope:
             key=state["key"].id if "key" in state else None,
             request_id=request_id,
         )
+
+    def _closing(self) -> list[Header]:
+        """End the connection now and then, the sooner the more the worker has to do.
+
+        Whoever connects is taken by the worker that looks first, and all connections of a client
+        may well be with one; made anew they find the worker that has less to do.
+        """
+        is_last = random.random() * ANSWERS_A_CONNECTION < self._in_hand - 1  # noqa: S311 (no secret)
+        return [(b"connection", b"close")] if is_last else []
+
+
+def _with_ours(headers: Iterable[Header], ours: Iterable[Header]) -> list[Header]:
+    """Add what every answer says; a page's own policy of content stays."""
+    given = list(headers)
+    said = {name for name, _ in given}
+    return [*given, *(one for one in _SECURE if one[0] not in said), *ours]
 
 
 def _milliseconds(seconds: float) -> float:

@@ -1,4 +1,4 @@
-"""Why a fact is refused, in words; the codes are the names of the ledger's rules."""
+"""Why a fact is refused, in words; the codes are the names of the ledger's rules, or our own."""
 
 from __future__ import annotations
 
@@ -79,5 +79,16 @@ WORDS = {
     "recorded_in_the_future": Words(
         "`recorded_at` est dans le futur : ce qui est arrivé est déjà connu.",
         "`recorded_at` is in the future: what has arrived is known already.",
+    ),
+}
+
+OF_PROSPECTS = {
+    "not_one_company": Words(
+        "Décrivez un seul prospect : une ligne de `customers`.",
+        "Describe one prospect: one row of `customers`.",
+    ),
+    "another_company": Words(
+        "Ce fait ne concerne pas le prospect décrit dans `customers`.",
+        "This fact is not of the prospect that `customers` describes.",
     ),
 }

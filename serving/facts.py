@@ -140,15 +140,15 @@ def arrived_at(clock: Callable[[], datetime]) -> Arrival:
 
 def _checked(store: Store, arrival: Arrival, sent: Push) -> tuple[Ledger, Faults]:
     """Part the good rows from the others, which are noted with their fault."""
-    tables = {name: _frame(name, rows, arrival.at) for name, rows in sent.rows.items() if rows}
+    tables = {name: frame(name, rows, arrival.at) for name, rows in sent.rows.items() if rows}
     faults: Faults = {}
     _put_aside(tables, _unseen(sent.key), "customer_id", "unknown_customer", faults)
     too_late = _after(arrival.latest + CLOCKS_DIFFER)
     _put_aside(tables, too_late, "recorded_at", "recorded_in_the_future", faults)
-    tables = {name: _known_by(arrival.latest, rows) for name, rows in tables.items()}
+    tables = {name: known_by(arrival.latest, rows) for name, rows in tables.items()}
     known = _known(store, tables, sent.key)
     ledger, broken = check(tables, store.ledger.currency, known)
-    return ledger, faults | _faults(broken, "row")
+    return ledger, faults | faults_of(broken, "row")
 
 
 def _append(
@@ -158,21 +158,26 @@ def _append(
     if ledger.rows == 0:
         return store.sequence(), {}
     appended = store.append(ledger, _source(sent))
-    faults |= _faults(appended.rejects, "label")
+    faults |= faults_of(appended.rejects, "label")
     return appended.sequence, {n: appended.outcome(ledger, n).to_dict() for n in ledger.tables}
 
 
-def _frame(name: str, rows: Sequence[FactGiven], at: datetime) -> pd.DataFrame:
-    """Lay rows out as the ledger's checks take them; the index is the place in what was sent."""
+def frame(name: str, rows: Sequence[FactGiven], at: datetime | None) -> pd.DataFrame:
+    """Lay rows out as the ledger's checks take them; the index is the place in what was sent.
+
+    What does not say when it became known did `at` this instant; with None, on its own day.
+    """
     given = {
         column: [getattr(row, field_of(column)) for row in rows] for column in sent_columns(name)
     }
-    frame = pd.DataFrame({column: _column(column, values) for column, values in given.items()})
-    frame["recorded_at"] = frame["recorded_at"].fillna(_stamp(at))
-    return frame
+    laid_out = pd.DataFrame({column: _column(column, values) for column, values in given.items()})
+    if at is not None:
+        laid_out["recorded_at"] = laid_out["recorded_at"].fillna(stamp(at))
+    return laid_out
 
 
-def _stamp(instant: datetime) -> pd.Timestamp:
+def stamp(instant: datetime) -> pd.Timestamp:
+    """Write an instant as the tables have it: UTC, without a zone."""
     return pd.Timestamp(instant.replace(tzinfo=None))
 
 
@@ -194,7 +199,7 @@ def _unseen(key: Key) -> Callable[[pd.DataFrame], pd.Series[bool]]:
 
 
 def _after(instant: datetime) -> Callable[[pd.DataFrame], pd.Series[bool]]:
-    return lambda rows: rows["recorded_at"] > _stamp(instant)
+    return lambda rows: rows["recorded_at"] > stamp(instant)
 
 
 def _put_aside(
@@ -211,10 +216,10 @@ def _put_aside(
         tables[name] = rows[~bad]
 
 
-def _known_by(latest: datetime, rows: pd.DataFrame) -> pd.DataFrame:
+def known_by(latest: datetime, rows: pd.DataFrame) -> pd.DataFrame:
     """Take a client's clock that is a little fast for ours: what has arrived is known."""
     recorded_at = rows["recorded_at"]
-    return rows.assign(recorded_at=recorded_at.where(recorded_at < _stamp(latest), _stamp(latest)))
+    return rows.assign(recorded_at=recorded_at.mask(recorded_at > stamp(latest), stamp(latest)))
 
 
 def _known(store: Store, tables: Tables, key: Key) -> Known:
@@ -239,7 +244,8 @@ def _source(sent: Push) -> Source:
     return Source(((name, hashlib.sha256(sent.body).hexdigest()),))
 
 
-def _faults(rejects: pd.DataFrame, label: str) -> Faults:
+def faults_of(rejects: pd.DataFrame, label: str) -> Faults:
+    """Note the rejects of a check; `label` is the column that has the place in what was sent."""
     columns = (rejects[column] for column in ("table", label, "column", "reason"))
     return {
         (table, int(row)): Fault(column if isinstance(column, str) else None, reason)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 LONGEST_BODY_BYTES = 64 * 1024
 LONGEST_BULK_BYTES = 8 * 1024 * 1024  # of many facts or many orders at once
+LONGEST_PROSPECT_BYTES = 512 * 1024
+MOST_PROSPECT_ROWS = 1_000  # facts of one prospect: they stay on its entry of the record
 MOST_ROWS = 10_000  # facts or orders in one body
 MOST_PARTS = 100_000  # objects and lists in one body
 MOST_ERRORS = 100  # told at once

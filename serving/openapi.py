@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from serving.contract import complete
 from serving.fact_words import WORDS
-from serving.limits import LONGEST_BODY_BYTES
+from serving.limits import LONGEST_BODY_BYTES, LONGEST_PROSPECT_BYTES
 from serving.problems import (
     FACT_REFUSED,
     INVALID,
@@ -36,6 +36,7 @@ from serving.schemas.counterfactuals import COUNTERFACTUALS_EXAMPLE, Counterfact
 from serving.schemas.desk import DESK_EXAMPLES, DESK_MODELS
 from serving.schemas.facts import FACTS_ANSWER_EXAMPLE, ROWS, Facts, FactsAnswer
 from serving.schemas.jobs import JOB_EXAMPLE, Job, JobRequest
+from serving.schemas.prospect import PROSPECT_EXAMPLE, ProspectRequest
 
 _MODELS: tuple[type[BaseModel], ...] = (
     AssessmentRequest,
@@ -44,6 +45,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     *ROWS.values(),
     Facts,
     FactsAnswer,
+    ProspectRequest,
     *DESK_MODELS,
     BatchRequest,
     Batch,
@@ -181,6 +183,9 @@ ASSESSMENT_REQUEST = request_body(
     AssessmentRequest,
     LONGEST_BODY_BYTES,
     {"order": {"value": REQUEST_EXAMPLE}, "usual_order": {"value": {"customer": {"id": "C-17"}}}},
+)
+PROSPECT_REQUEST = request_body(
+    ProspectRequest, LONGEST_PROSPECT_BYTES, {"prospect": {"value": PROSPECT_EXAMPLE}}
 )
 ASSESSMENT_ID = {
     "name": "assessment_id",

@@ -18,15 +18,18 @@ from starlette.types import Scope
 
 from features.store_database import why
 from serving.assess import (
+    KNOWN,
     UNKNOWN,
     AssessmentError,
+    KnownCustomer,
     NotReady,
     OrderNeeded,
     OtherCurrency,
     UnknownCustomer,
 )
 from serving.audit import AnotherRequest, TooLate
-from serving.limits import BODY_SECONDS, BUSY_SECONDS, RETRY_AFTER_SECONDS
+from serving.limits import BODY_SECONDS, BUSY_SECONDS, MOST_ERRORS, RETRY_AFTER_SECONDS
+from serving.prospects import ProspectRefused
 from serving.schemas import FieldError, Problem
 
 log = structlog.get_logger()
@@ -63,6 +66,7 @@ UNKNOWN_CUSTOMER = Fault(
     "Unknown customer",
     UNKNOWN,  # the same words of one it may not see
 )
+KNOWN_CUSTOMER = Fault("known-customer", 409, "The ledger knows this customer", KNOWN)
 UNKNOWN_JOB = Fault("unknown-job", 404, "Unknown job", "Check the id against the answer's.")
 UNFINISHED_JOB = Fault(
     "job-not-done", 409, "The job has no result", "Read its status: only what is done has a result."
@@ -180,6 +184,8 @@ ONCE = (BAD_KEY, IN_PROGRESS, KEY_REUSED)
 WAITS = {NOT_READY: RETRY_AFTER_SECONDS, OVERLOADED: BUSY_SECONDS, IN_PROGRESS: BUSY_SECONDS}
 FAULTS: Mapping[type[AssessmentError], Fault] = {
     UnknownCustomer: UNKNOWN_CUSTOMER,
+    KnownCustomer: KNOWN_CUSTOMER,
+    ProspectRefused: FACT_REFUSED,
     OrderNeeded: ORDER_NEEDED,
     OtherCurrency: OTHER_CURRENCY,
     NotReady: NOT_READY,
@@ -241,8 +247,17 @@ async def _refused(request: Request, refusal: Refusal) -> Response:
 def refusal_of(error: AssessmentError) -> Refusal:
     """Say why there is no assessment."""
     fault = FAULTS[type(error)]
+    if isinstance(error, ProspectRefused):
+        return Refusal(fault, error.detail, _pointed_out(error))
     pointed = POINTERS.get(fault)
     return Refusal(fault, error.detail, () if pointed is None else (pointed,))
+
+
+def _pointed_out(error: ProspectRefused) -> tuple[FieldError, ...]:
+    return tuple(
+        FieldError(pointer=one.pointer, detail=one.words.en, reason=one.reason)
+        for one in error.faults[:MOST_ERRORS]
+    )
 
 
 async def _not_assessed(request: Request, error: AssessmentError) -> Response:

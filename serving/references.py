@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 import sqlalchemy as sa
 
 from features.store import connect, writing
+from features.store_database import Prepared, reading
 from models.alerts import Reference, from_json, to_json
 
 _metadata = sa.MetaData()
@@ -21,6 +22,9 @@ _references = sa.Table(
     sa.Column("customer_id", sa.Text, primary_key=True),
     sa.Column("at", sa.Text, nullable=False),
     sa.Column("reference", sa.Text, nullable=False),
+)
+_OF = sa.select(_references.c.reference).where(
+    _references.c.customer_id == sa.bindparam("customer")
 )
 _PUT = sa.text(
     "INSERT INTO alert_references (customer_id, at, reference) "
@@ -41,6 +45,7 @@ class References:
 
     def __init__(self, url: str) -> None:
         self._engine = connect(url)
+        self._of = Prepared(_OF, self._engine.dialect)
         with writing(self._engine) as connection:
             if self._engine.dialect.name == "postgresql":
                 alone = sa.func.pg_advisory_xact_lock(sa.func.hashtext("encours references"))
@@ -49,10 +54,9 @@ class References:
 
     def of(self, customer_id: str) -> Reference | None:
         """Return the customer's, ``None`` before the first evaluation."""
-        wanted = sa.select(_references.c.reference).where(_references.c.customer_id == customer_id)
-        with self._engine.connect() as connection:
-            found = connection.execute(wanted).scalar()
-        return None if found is None else from_json(json.loads(found))
+        with reading(self._engine) as cursor:
+            found = self._of.run(cursor, {"customer": customer_id}).fetchone()
+        return None if found is None else from_json(json.loads(found[0]))
 
     def all(self) -> dict[str, Reference]:
         """Return every customer's."""

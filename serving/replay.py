@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from features.build import feature_names
+from features.history import Facts
 from features.ledger import LedgerError
 from features.store import Described, Store, connect
 from models import bundle as bundles
@@ -43,6 +44,7 @@ from serving.answering import (
 )
 from serving.audit import Entry, leaf_hash
 from serving.covers import Found
+from serving.prospects import Prospect
 from serving.situation import Insurer
 from serving.speaking import Speaking
 
@@ -129,7 +131,9 @@ class Replayer:
         said, kept = body["answer"], body["evidence"]
         asked = None if kept["asked"] is None else Order(**kept["asked"])
         customer_id = said["customer"]["id"]
-        question = Question(said["id"], customer_id, asked, kept["actor"], kept["request"])
+        question = Question(
+            said["id"], customer_id, asked, kept["actor"], kept["request"], kept.get("prospect")
+        )
         return answer(question, self.known(body)).body
 
     def known(self, body: dict[str, Any]) -> Known:
@@ -144,9 +148,7 @@ class Replayer:
             raise NotReplayable("it is of another ledger")
         sequence, known_at = kept["sequence"], kept["known_at_microseconds"]
         customer_id = said["customer"]["id"]
-        facts = self._store.snapshot(customer_id, known_at, sequence=sequence).facts
-        if facts["customers"]["customer_id"].size == 0:
-            raise NotReplayable("the ledger did not know the customer then")
+        facts = self._facts(customer_id, known_at, sequence, kept.get("prospect"))
         return Known(
             now=instant_of(known_at),
             sequence=sequence,
@@ -159,6 +161,18 @@ class Replayer:
             override=self._override(kept["override"]),
             runs_on=kept["runs_on"],
         )
+
+    def _facts(
+        self, customer_id: str, known_at: int, sequence: int, prospect: dict[str, Any] | None
+    ) -> Facts:
+        """Read the customer's facts as they were known; those of a prospect are on its entry."""
+        if prospect is not None:
+            told = Prospect(customer_id, prospect)
+            return told.facts(instant_of(known_at), self._ledger.currency)
+        facts = self._store.snapshot(customer_id, known_at, sequence=sequence).facts
+        if facts["customers"]["customer_id"].size == 0:
+            raise NotReplayable("the ledger did not know the customer then")
+        return facts
 
     def speaking(self, body: dict[str, Any]) -> Speaking:
         """Load the champions, challengers and policy that an entry names."""

@@ -410,7 +410,7 @@ def test_the_service_is_compared_round_by_round_with_what_ran_beside_it():
 
 
 @contextmanager
-def answering(status: bytes) -> Iterator[tuple[int, list[bytes], list[object]]]:
+def answering(status: bytes, more: bytes = b"") -> Iterator[tuple[int, list[bytes], list[object]]]:
     """Answer on a free port; give it, what is asked there, and who connected."""
     asked, connected = [], []
 
@@ -423,7 +423,11 @@ def answering(status: bytes) -> Iterator[tuple[int, list[bytes], list[object]]]:
                 if line == b"\r\n":
                     asked.append(b"".join(lines) + self.rfile.read(2))
                     lines = []
-                    self.wfile.write(b"HTTP/1.1 %s\r\nContent-Length: 2\r\n\r\n{}" % status)
+                    self.wfile.write(
+                        b"HTTP/1.1 %s\r\n%sContent-Length: 2\r\n\r\n{}" % (status, more)
+                    )
+                    if more:
+                        return
 
     class Server(socketserver.ThreadingTCPServer):
         request_queue_size = 64  # of the five by default, a connection more waits a second
@@ -449,12 +453,27 @@ def test_the_load_client_keeps_its_connections_and_counts_what_is_answered():
     assert b"Authorization: Bearer secret\r\n" in asked[0]
 
 
+def test_the_load_client_connects_again_where_the_server_ends_a_connection():
+    with answering(b"201 Created", b"Connection: close\r\n") as (port, asked, connected):
+        measured = serving.load(serving.Running(one_request(None), port, 0.0, 0), 0.3)
+    assert measured.latencies.size == len(asked) > serving.CONNECTIONS
+    assert len(connected) - len(asked) <= serving.CONNECTIONS
+
+
 def test_an_answer_that_is_none_fails_the_benchmark():
     with answering(b"503 Service Unavailable") as (port, asked, _):
         running = serving.Running(one_request(None), port, 0.0, 0)
         with pytest.raises(RuntimeError, match="503"):
             serving.load(running, 0.2)
     assert b"Authorization" not in asked[0]
+
+
+def test_the_record_costs_an_answer_something(seller, tmp_path):
+    asked = serving.orders(seller.home, 5)
+    spent = stages.recording(seller.home, tmp_path / "record.db", "2025-07-02", asked)
+    cost, both = stages.recording_rows(spent)
+    assert 0 < float(cost.measured) < spent[0]
+    assert both.measured == f"{spent[0]:.1f} / {spent[1]:.1f}"
 
 
 def test_the_time_of_an_assessment_is_told_by_stages(seller, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +24,7 @@ from models import bundle as bundles
 from models.bundle import Champions
 from models.curve import Calibration
 from models.workspace import Workspace
+from serving.audit import Record
 from tests.training.shelf import Shelf
 from training import gate_file
 from training.promote import verify
@@ -137,6 +140,49 @@ def test_a_better_challenger_is_put_in_charge_and_signed(run, desk, few_events, 
     assert "recorded: rollback, number 2" in back.out
     assert Champions.load(desk.champions).late == poor_champion
     assert [one.body["by"] for one in verify(desk)] == ["Anna", "Ben"]
+
+
+def test_what_is_put_in_charge_is_on_the_record_before_it_speaks(
+    run, desk, few_events, poor_champion, monkeypatch
+):
+    from serving import promotions
+
+    speaks = []
+    put = promotions.put_on_record
+
+    def spied(record, signed):
+        speaks.append(Champions.load(desk.champions).late)
+        return put(record, signed)
+
+    monkeypatch.setattr(promotions, "put_on_record", spied)
+    run("promote", "late", "--as", "Anna")
+    run("rollback", "--as", "Ben")
+    good = verify(desk)[0].body["after"]["late"]
+    assert speaks == [poor_champion, good]
+    with closing(Record(desk.record_url)) as record:
+        entries = [json.loads(one.body) for one in record.after(0, "promotion")]
+    assert [(one["change"], one["by"], one["parts"]) for one in entries] == [
+        ("promotion", "Anna", ["late"]),
+        ("rollback", "Ben", ["late"]),
+    ]
+    for entry, signed in zip(entries, verify(desk), strict=True):
+        assert entry["promotion"] == {"file_sha256": signed.sha256, **signed.body}
+
+
+def test_a_promotion_that_cannot_be_recorded_changes_nothing(
+    run, desk, few_events, poor_champion, monkeypatch
+):
+    before = desk.champions.read_bytes()
+    shut = desk.home / "shut.db"
+    shut.mkdir()
+    monkeypatch.setenv("ENCOURS_RECORD_URL", f"sqlite:///{shut}")
+    ran = run("promote", "late", "--as", "Anna")
+    assert (ran.code, ran.err[:50]) == (2, "encours: nothing is put in charge: it could not be")
+    assert desk.champions.read_bytes() == before
+    monkeypatch.delenv("ENCOURS_RECORD_URL")
+    assert run("promote", "late", "--as", "Anna").code == 0
+    with closing(Record(desk.record_url)) as record:  # the first was signed, and not carried out
+        assert len(record.after(0, "promotion")) == 2
 
 
 def test_what_is_in_charge_already_is_said_so(run, desk):

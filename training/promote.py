@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import getpass
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -32,6 +32,13 @@ from training.tracking import CHALLENGER, CHAMPION, REGISTERED, Tracking
 
 PARTS = (*REGISTERED, "policy")
 PROMOTION, PROPOSAL, ROLLBACK = "promotion", "proposal", "rollback"
+
+
+Tell = Callable[[Signed], object]
+
+
+def _nobody(_signed: Signed) -> None:
+    """Tell nobody."""
 
 
 class PromotionError(ValueError):
@@ -71,6 +78,7 @@ def promote(
     parts: Sequence[str] = PARTS,
     by: str | None = None,
     rules: Rules | None = None,
+    tell: Tell = _nobody,
 ) -> Outcome:
     """Promote the challenger of each curve, and the policy.
 
@@ -90,6 +98,8 @@ def promote(
         Who promotes; by default the login name.
     rules : Rules, optional
         By default those of ``gate.yaml``.
+    tell : callable, optional
+        Told of what was signed before anything is put in charge by it; when it fails, nothing is.
 
     Returns
     -------
@@ -131,14 +141,14 @@ def promote(
         if rules.four_eyes:
             proposal = _open_proposal(records, content)
             if proposal is None:
-                proposed = _sign(workspace, PROPOSAL, who, content)
+                proposed = _sign(workspace, PROPOSAL, who, content, tell)
                 return Outcome("proposed", before, verdicts, proposed)
             if _same_name(proposal.body["by"], who):
                 return Outcome("waiting", before, verdicts, proposal)
             content["proposed_by"] = proposal.body["by"]
         if "policy" in parts:
             _keep_policy(policy, _kept(workspace, after))
-        record = _sign(workspace, PROMOTION, who, content)
+        record = _sign(workspace, PROMOTION, who, content, tell)
         return Outcome("done", _put_in_charge(tracking, workspace, after), verdicts, record)
 
 
@@ -147,6 +157,7 @@ def rollback(
     workspace: Workspace,
     parts: Sequence[str] | None = None,
     by: str | None = None,
+    tell: Tell = _nobody,
 ) -> Outcome:
     """Put back what was in charge before, as the signed records tell.
 
@@ -161,6 +172,8 @@ def rollback(
         and is still in charge.
     by : str, optional
         Who rolls back; by default the login name.
+    tell : callable, optional
+        As in :func:`promote`.
 
     Raises
     ------
@@ -183,7 +196,7 @@ def rollback(
         after = _restored(before, put_back)
         _require_whole(workspace, after)
         content = {"before": _named(before), "after": _named(after), "parts": list(chosen)}
-        record = _sign(workspace, ROLLBACK, by or login_name(), content)
+        record = _sign(workspace, ROLLBACK, by or login_name(), content, tell)
         return Outcome("done", _put_in_charge(tracking, workspace, after), record=record)
 
 
@@ -434,10 +447,12 @@ def _require_whole(workspace: Workspace, champions: Champions) -> None:
 # Carrying it out.
 
 
-def _sign(workspace: Workspace, kind: str, by: str, content: dict[str, Any]) -> Signed:
+def _sign(workspace: Workspace, kind: str, by: str, content: dict[str, Any], tell: Tell) -> Signed:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     said = {"kind": kind, "at": at, "by": by, "code": installed("encours"), **content}
-    return signatures(workspace).append(said)
+    signed = signatures(workspace).append(said)
+    tell(signed)
+    return signed
 
 
 def _put_in_charge(tracking: Tracking, workspace: Workspace, champions: Champions) -> Champions:

@@ -10,11 +10,13 @@ from serving.routes import (
     customers,
     description,
     documentation,
+    evidence,
     facts,
     in_charge,
     jobs,
     overrides,
     parts,
+    registers,
 )
 
 ROUTERS = (
@@ -22,6 +24,8 @@ ROUTERS = (
     batch.router,
     parts.router,
     counterfactuals.router,
+    registers.router,
+    evidence.router,
     overrides.router,
     customers.router,
     alerts.router,

@@ -7,16 +7,29 @@ import re
 
 from fastapi import APIRouter, Request, Response
 
+from features.ledger import TABLES
 from serving import body
 from serving.access import Guarded, needs
+from serving.answer import id_of
 from serving.assess import Asking
 from serving.deadline import in_time
+from serving.facts import MAY_PUSH
 from serving.keys import Key
-from serving.limits import LONGEST_BODY_BYTES
+from serving.limits import LONGEST_BODY_BYTES, LONGEST_PROSPECT_BYTES
 from serving.once import HEADER, alone, once_of
-from serving.openapi import ASSESSED, ASSESSMENT_ID, ASSESSMENT_REQUEST, header, problem_responses
+from serving.openapi import (
+    ASSESSED,
+    ASSESSMENT_ID,
+    ASSESSMENT_REQUEST,
+    PROSPECT_REQUEST,
+    header,
+    problem_responses,
+)
 from serving.opened import Desk
 from serving.problems import (
+    FACT_REFUSED,
+    FORBIDDEN,
+    KNOWN_CUSTOMER,
     ONCE,
     ORDER_NEEDED,
     OTHER_CURRENCY,
@@ -27,7 +40,10 @@ from serving.problems import (
     WITH_A_KEY,
     Refusal,
 )
-from serving.schemas import AssessmentRequest
+from serving.prospects import Prospect
+from serving.routes.facts import demand_may_push
+from serving.schemas import AssessmentRequest, OrderGiven
+from serving.schemas.prospect import ProspectRequest
 
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 router = APIRouter(route_class=Guarded)
@@ -66,20 +82,72 @@ router = APIRouter(route_class=Guarded)
 )
 async def _assess(request: Request) -> Response:
     sent = await body.read(request, AssessmentRequest)
-    asked, key = sent.asked, request.state.key
-    if not key.sees(asked.customer.id):
+    customer, order = sent.asked.customer, sent.asked.order
+    if not request.state.key.sees(customer.id):
         raise Refusal(UNKNOWN_CUSTOMER)
-    order = None if asked.order is None else asked.order.in_cents()
-    currency = None if asked.order is None else asked.order.stated_currency
-    once = once_of(request, sent.raw)
-    asking = Asking(actor(key), once, request.state.deadline)
+    return await _assessed(request, sent.raw, customer.id, order)
+
+
+@router.post(
+    "/v1/assessments/prospect",
+    operation_id="assess_prospect",
+    summary="Assess a prospect's order",
+    description="Assesses a company that the ledger does not know, by the facts that come with the "
+    "order: trade references, what an insurer or a court said, the books of its group. They count "
+    "for this assessment alone and stay on the record with it; once it is a customer, push them. "
+    "With few facts the curves abstain, and the answer says what would help most. A `crm` key may "
+    f"give {', '.join(name for name in TABLES if name in MAY_PUSH['crm'])}; a key for chosen "
+    "customers may assess no prospect.",
+    status_code=201,
+    responses={
+        201: {
+            "description": "Assessed and recorded.",
+            "headers": {"Location": header("Where it can be read again.", "string")},
+            "content": ASSESSED,
+        },
+        **problem_responses(
+            *WITH_A_BODY,
+            *ONCE,
+            KNOWN_CUSTOMER,
+            FACT_REFUSED,
+            OTHER_CURRENCY,
+            SLOW_ANSWER,
+            *WITH_A_KEY,
+        ),
+    },
+    openapi_extra=needs(
+        "crm",
+        "risk",
+        most_bytes=LONGEST_PROSPECT_BYTES,
+        requestBody=PROSPECT_REQUEST,
+        parameters=[HEADER],
+    ),
+)
+async def _assess_prospect(request: Request) -> Response:
+    sent = await body.read(request, ProspectRequest)
+    key: Key = request.state.key
+    if key.customers is not None:
+        raise Refusal(FORBIDDEN, "A key for chosen customers may assess no prospect.")
+    rows = {name: getattr(sent.asked.facts, name) for name in TABLES}
+    demand_may_push(key.role, rows)
+    return await _assessed(request, sent.raw, Prospect.of(rows), sent.asked.order)
+
+
+async def _assessed(
+    request: Request, raw: bytes, customer: str | Prospect, order: OrderGiven | None
+) -> Response:
+    """Assess in a thread; answer what was recorded."""
+    asked = None if order is None else order.in_cents()
+    currency = None if order is None else order.stated_currency
+    once = once_of(request, raw)
+    asking = Asking(actor(request.state.key), once, request.state.deadline)
 
     def assess(desk: Desk) -> bytes:
-        return desk.get().assessor.assess(asked.customer.id, order, currency, asking)
+        return desk.get().assessor.assess(customer, asked, currency, asking)
 
     with alone(request, once):
         answer = await in_time(request, assess, request.app.state.desk)
-    location = f"/v1/assessments/{json.loads(answer)['id']}"
+    location = f"/v1/assessments/{id_of(answer)}"
     return Response(answer, 201, {"Location": location}, "application/json")
 
 

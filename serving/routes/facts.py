@@ -68,15 +68,19 @@ router = APIRouter(route_class=Guarded)
 async def _push_facts(request: Request) -> Response:
     sent = await body.read(request, Facts)
     rows: dict[str, list[FactGiven]] = {name: getattr(sent.asked, name) for name in TABLES}
-    role = request.state.key.role
-    if others := [name for name in TABLES if rows[name] and name not in MAY_PUSH[role]]:
-        raise Refusal(FORBIDDEN, f"A key of role {role} may not push {', '.join(others)}.")
+    demand_may_push(request.state.key.role, rows)
     call = _call(request, rows, sent.raw)
 
     def work(opened: Opened) -> bytes:
         return to_bytes(push(opened.store, opened.clock, call))
 
     return await answer_once(request, sent.raw, work)
+
+
+def demand_may_push(role: Role, rows: Mapping[str, Sequence[FactGiven]]) -> None:
+    """Refuse tables that a role may not push."""
+    if others := [name for name in TABLES if rows[name] and name not in MAY_PUSH[role]]:
+        raise Refusal(FORBIDDEN, f"A key of role {role} may not push {', '.join(others)}.")
 
 
 def _call(request: Request, rows: Mapping[str, Sequence[FactGiven]], raw: bytes) -> Push:

@@ -423,7 +423,11 @@ class RecordPlace(Told):
         Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of its leaf (RFC 6962)."),
     ]
     sealed: Annotated[
-        bool, Field(description="True once a signed checkpoint covers it; false as it is answered.")
+        bool,
+        Field(
+            description="Whether a signed checkpoint covered it when it was answered: false, for "
+            "that comes within a second. The proof is in GET /v1/assessments/{id}/evidence."
+        ),
     ]
 
 

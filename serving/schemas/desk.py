@@ -18,10 +18,12 @@ from serving.schemas.customer import (
 )
 from serving.schemas.examples import ASSESSMENT_EXAMPLE
 from serving.schemas.override import OverridePage, OverrideRequest, OverrideTold
+from serving.schemas.registers import REGISTERS_EXAMPLE, Registers
 
 DESK_MODELS: tuple[type[BaseModel], ...] = (
     ExplanationTold,
     OptionsTold,
+    Registers,
     CustomerNow,
     ScoreHistory,
     AlertTold,
@@ -136,6 +138,7 @@ _MODEL: dict[str, Any] = {
 OF_DESK: dict[str, tuple[type[BaseModel], dict[str, Any]]] = {
     "explanation": (ExplanationTold, explanation_of(ASSESSMENT_EXAMPLE)),
     "options": (OptionsTold, options_of(ASSESSMENT_EXAMPLE)),
+    "registers": (Registers, REGISTERS_EXAMPLE),
     "customer": (CustomerNow, _CUSTOMER),
     "history": (ScoreHistory, {"assessments": [_SCORED], "before": None}),
     "alert": (AlertTold, ALERT_EXAMPLE),

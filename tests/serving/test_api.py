@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import re
 import tempfile
 import threading
@@ -44,6 +45,7 @@ from serving.schemas.desk import OF_DESK
 from serving.schemas.facts import NAMES
 from serving.schemas.jobs import Job
 from serving.schemas.override import OverrideRequest
+from serving.schemas.prospect import ProspectRequest
 
 ID = "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f"
 ANSWER = f'{{ "id":"{ID}",\t"name": "Méré",  "p": 0.10 }}\n'.encode()  # no serializer writes so
@@ -526,6 +528,38 @@ def test_a_failure_inside_an_answer_starts_no_second_one():
     assert [message["status"] for message in _sent_by(Envelope(breaks))] == [200]
 
 
+async def _many_at_once(envelope: Envelope, n: int) -> list[dict[bytes, bytes]]:
+    """Ask `n` times at once; give the headers of each answer."""
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await asyncio.gather(*(envelope(dict(scope), None, send) for _ in range(n)))  # type: ignore[arg-type]
+    return [dict(message["headers"]) for message in sent]
+
+
+def test_only_a_worker_with_more_in_hand_ends_connections_now_and_then():
+    async def answers(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.01)  # until all are in hand
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    def closed(at_once: int, times: int) -> int:
+        envelope = Envelope(answers)
+        headers = [
+            one for _ in range(times) for one in asyncio.run(_many_at_once(envelope, at_once))
+        ]
+        assert len(headers) == at_once * times
+        return sum(one.get(b"connection") == b"close" for one in headers)
+
+    random.seed(1)
+    assert closed(1, 100) == 0
+    few, many = closed(8, 50), closed(64, 10)
+    assert 400 * 2 / 128 < few < 400 * 8 / 128
+    assert 640 * 16 / 128 < many < 640 * 64 / 128
+
+
 # Nothing that was sent comes back
 
 
@@ -666,6 +700,10 @@ def test_the_description_names_every_route_and_every_problem(app, document):
             "POST",
             "/v1/assessments/batch",
         ): "200 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
+        (
+            "POST",
+            "/v1/assessments/prospect",
+        ): "201 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
         ("POST", "/v1/jobs"): "202 400 401 403 404 405 408 409 413 415 422 429 500 503 504",
         ("GET", "/v1/jobs/{job_id}"): "200 401 403 404 405 429 500 503 504",
         ("DELETE", "/v1/jobs/{job_id}"): "200 401 403 404 405 429 500 503 504",
@@ -677,6 +715,8 @@ def test_the_description_names_every_route_and_every_problem(app, document):
         },
         ("GET", "/v1/assessments/{assessment_id}/explanation"): _READ_ONE,
         ("GET", "/v1/assessments/{assessment_id}/options"): _READ_ONE,
+        ("GET", "/v1/assessments/{assessment_id}/registers"): _READ_ONE,
+        ("GET", "/v1/assessments/{assessment_id}/evidence"): _READ_ONE.replace("429", "422 429"),
         ("GET", "/v1/assessments/{assessment_id}/counterfactuals"): "200 401 403 404 405 409 429 "
         "500 503 504",
         ("POST", "/v1/assessments/{assessment_id}/override"): _WRITTEN.replace("200", "201"),
@@ -710,6 +750,7 @@ def test_the_examples_of_the_description_hold(document):
     Job.model_validate(document["components"]["examples"]["job"]["value"])
     for path, model in (
         ("/v1/assessments", AssessmentRequest),
+        ("/v1/assessments/prospect", ProspectRequest),
         ("/v1/assessments/{assessment_id}/override", OverrideRequest),
         ("/v1/alerts/{alert_id}/acknowledge", AcknowledgementRequest),
     ):
@@ -764,5 +805,6 @@ def test_integrators_are_not_told_to_refuse_new_fields(document):
         "OverrideRequest",
         "BatchRequest",
         "JobRequest",
+        "ProspectRequest",
     }
     assert closed == {*requests, "CustomerGiven", "OrderGiven", *pushed}

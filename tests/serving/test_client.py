@@ -260,6 +260,12 @@ def test_the_key_does_not_travel_in_clear(url):
         Encours(url, KEY)
 
 
+@pytest.mark.parametrize("key", ["", " \n"])
+def test_an_empty_key_is_refused_before_anything_is_asked(key):
+    with pytest.raises(ValueError, match="the key is empty"):
+        Encours("https://encours", key)
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:3000", "http://localhost", "https://a.example"])
 def test_it_may_on_this_machine_or_with_tls(url):
     Encours(url, KEY).close()

@@ -36,6 +36,7 @@ from serving.schemas.customer import (
     ScoreHistory,
 )
 from serving.schemas.override import OverridePage, OverrideTold
+from serving.schemas.registers import Registers
 from serving.situation import Insurer
 from serving.watch import Watch
 from tests.serving.test_access import bearer
@@ -135,6 +136,39 @@ def test_a_part_of_an_assessment_has_its_values(served, asked, own, part, model)
     expect(served.ask("GET", f"{path}/{part}", other), problems.UNKNOWN_ASSESSMENT)
     none = f"/v1/assessments/{UNKNOWN_ID}/{part}"
     expect(served.ask("GET", none, own), problems.UNKNOWN_ASSESSMENT)
+
+
+def test_all_but_the_auditors_register_is_told_to_whoever_sells(served, asked, own, risk):
+    path = f"/v1/assessments/{asked[0]['id']}/registers"
+    told = ok(served.ask("GET", path, own), Registers)
+    whole = ok(served.ask("GET", path, risk), Registers)
+    assert told["auditor"] is None
+    assert {**whole, "auditor": None} == told
+    for key in (risk, served.key("auditor")):
+        audited = ok(served.ask("GET", path, key), Registers)["auditor"]
+        assert audited["log_odds"] == asked[0]["explanation"]["log_odds"]
+        assert all(one["compare"] is not None for one in audited["measures"][:20])
+    other = served.key("crm", "x", [OTHER])
+    expect(served.ask("GET", path, other), problems.UNKNOWN_ASSESSMENT)
+
+
+def test_the_evidence_is_a_page_for_risk_and_auditors(served, asked, own, risk):
+    path = f"/v1/assessments/{asked[0]['id']}/evidence"
+    for key in (risk, served.key("auditor")):
+        page = served.ask("GET", f"{path}?language=en", key)
+        assert page.status_code == 200
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        policy = page.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; style-src 'sha256-")
+        assert "script-src" not in policy
+        assert "<script" not in page.text
+        assert asked[0]["recommendation"]["en"].rstrip(".") in page.text
+        assert "Not made again here" in page.text
+    assert '<html lang="fr">' in served.ask("GET", path, risk).text
+    expect(served.ask("GET", path, own), problems.FORBIDDEN)
+    expect(served.ask("GET", f"{path}?language=de", risk), problems.INVALID)
+    none = f"/v1/assessments/{UNKNOWN_ID}/evidence"
+    expect(served.ask("GET", none, risk), problems.UNKNOWN_ASSESSMENT)
 
 
 def test_the_smallest_changes_are_read_by_who_may_read_the_assessment(served, asked, own):

@@ -25,7 +25,7 @@ from features.store import Store, sqlite_url
 from serving import problems
 from serving.api import create_app
 from serving.audit import Record, TooLate
-from serving.fact_words import WORDS
+from serving.fact_words import OF_PROSPECTS, WORDS
 from serving.facts import MAY_PUSH, Push, arrived_at, push
 from serving.keys import Keys
 from serving.limits import LONGEST_BODY_BYTES, MOST_ROWS
@@ -658,7 +658,7 @@ def test_the_page_names_every_field_and_every_reason():
         assert ("crm, risk" in line) == (name in MAY_PUSH["crm"])
         for column in set(sent_columns(name)) - {"recorded_at"}:
             assert f"`{field_of(column)}`" in line, (name, column)
-    for reason, words in WORDS.items():
+    for reason, words in {**WORDS, **OF_PROSPECTS}.items():
         assert f"| `{reason}` | {words.en} | {words.fr} |" in page
 
 
