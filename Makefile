@@ -44,7 +44,7 @@ types: $(VENV)/dev.done  ## mypy, strict
 	@$(BIN)/mypy
 
 bench: $(VENV)/dev.done  ## accuracy, speed and memory beside their targets, kept in docs/benchmarks.md (BENCH="--invoices 100000" for less)
-	@missed=0; for part in accuracy card_clients polish simulated_default decisions training serving audit replay portfolio; do \
+	@missed=0; for part in accuracy card_clients polish simulated_default decisions training serving audit replay counterfactuals portfolio; do \
 	  $(BIN)/python -m benchmarks.$$part || missed=1; done; \
 	$(BIN)/python -m benchmarks.features $(BENCH) && exit $$missed
 

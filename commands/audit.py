@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from commands import evidence, replay
+from commands import counterfactuals, evidence, replay
 from commands.shared import console, say, stop, workspace_here
 
 if TYPE_CHECKING:
@@ -27,7 +27,13 @@ app = typer.Typer(
     help="Verify that the record is as it was signed, and prove it to others.",
     no_args_is_help=True,
 )
-for _command in (replay.replay, replay.bridge, replay.contest, evidence.evidence):
+for _command in (
+    replay.replay,
+    replay.bridge,
+    counterfactuals.counterfactuals,
+    replay.contest,
+    evidence.evidence,
+):
     app.command()(_command)
 Held = Annotated[
     list[Path] | None,

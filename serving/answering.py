@@ -28,11 +28,11 @@ from features.peers import PeerDays
 from features.store import Described, Store
 from features.versions import current
 from models.overrides import Override
-from models.policy import Order, Policy, decide
+from models.policy import Decision, Order, Policy, decide
 from serving import shadow
 from serving.answer import compose, cover_evidence, to_bytes
 from serving.overrides import apply
-from serving.situation import Group, Insurer, Seen, describe, is_in_default
+from serving.situation import Group, Insurer, LookedUp, Seen, describe, is_in_default
 from serving.speaking import Speaking, Views, consult
 
 SCHEMA_VERSION = 2  # 1 kept too little to be replayed
@@ -105,6 +105,8 @@ class Known:
         What a person decided for the customer, in force that day.
     runs_on : dict of str to str
         See :func:`runs_on`.
+    before : LookedUp, optional
+        Of the rest of the group, where much is asked.
     """
 
     now: datetime
@@ -117,6 +119,7 @@ class Known:
     speaking: Speaking
     override: Override | None
     runs_on: dict[str, str]
+    before: LookedUp | None = None
 
     @property
     def as_of(self) -> int:
@@ -149,25 +152,16 @@ def answer(question: Question, known: Known) -> Answered:
     ------
     OrderNeeded
     """
-    as_of, policy, facts = known.as_of, known.speaking.policy, known.facts
-    history = build_history(facts, known.ledger.observed_from, known.peers)
-    standing = current(facts)  # as thought of now; the features know what was thought before
-    one_view = history.views.are_single
-    books = history if one_view else build_history(standing, known.ledger.observed_from)
-    asked = question.order or usual_order(books, as_of, policy)
-    row = features_of(history, question.customer_id, asked, as_of)
-    in_default = is_in_default(books, policy, as_of)
-    views = consult(known.speaking, row, asked, known.ledger.currency, in_default=in_default)
-    group = Group(known.store, microseconds(known.now), known.sequence, known.ledger.observed_from)
-    seen = describe(books, standing, asked, as_of, known.now, known.insurer, group)
-    decision = decide(asked, seen.situation, views.risk, policy)
-    decision, override = apply(known.override, decision, asked, seen.situation, policy)
+    looked, as_of = look(known), known.as_of
+    asked = question.order or usual_order(looked.books, as_of, known.speaking.policy)
+    row, views = consulted(question.customer_id, known, looked, asked)
+    seen, decision, override = decided(known, looked, asked, views)
     said = compose(
         question.id,
         as_of,
         known.now,
         known.ledger.currency,
-        standing,
+        looked.standing,
         asked,
         seen,
         views,
@@ -201,7 +195,63 @@ def answer(question: Question, known: Known) -> Answered:
     if question.prospect is not None:
         evidence["prospect"] = question.prospect
     body = to_bytes({"schema": SCHEMA_VERSION, "answer": said, "evidence": evidence})
-    return Answered(body, seen, views, in_default)
+    return Answered(body, seen, views, looked.in_default)
+
+
+class Looked(NamedTuple):
+    """What is known of the customer, laid out once for any order.
+
+    Attributes
+    ----------
+    standing : Facts
+        The facts as thought of now; the features know what was thought before.
+    history, books : History
+        Of all versions, and of those that stand.
+    in_default : bool
+    """
+
+    standing: Facts
+    history: History
+    books: History
+    in_default: bool
+
+
+def look(known: Known) -> Looked:
+    """Lay out what is known."""
+    observed_from, standing = known.ledger.observed_from, current(known.facts)
+    history = build_history(known.facts, observed_from, known.peers)
+    one_view = history.views.are_single
+    books = history if one_view else build_history(standing, observed_from)
+    in_default = is_in_default(books, known.speaking.policy, known.as_of)
+    return Looked(standing, history, books, in_default)
+
+
+def consulted(
+    customer_id: str, known: Known, looked: Looked, order: Order, *, explained: bool = True
+) -> tuple[NDArray[np.float64], Views]:
+    """Describe the customer and the order, and ask the curves; give the features, shape (n,)."""
+    row = features_of(looked.history, customer_id, order, known.as_of)
+    currency, in_default = known.ledger.currency, looked.in_default
+    views = consult(
+        known.speaking, row, order, currency, in_default=in_default, explained=explained
+    )
+    return row, views
+
+
+def decided(
+    known: Known, looked: Looked, order: Order, views: Views
+) -> tuple[Seen, Decision, dict[str, Any] | None]:
+    """Decide about the order; give what was seen, and the person's decision that counts."""
+    policy, ledger = known.speaking.policy, known.ledger
+    group = Group(
+        known.store, microseconds(known.now), known.sequence, ledger.observed_from, known.before
+    )
+    seen = describe(
+        looked.books, looked.standing, order, known.as_of, known.now, known.insurer, group
+    )
+    decision = decide(order, seen.situation, views.risk, policy)
+    decision, override = apply(known.override, decision, order, seen.situation, policy)
+    return seen, decision, override
 
 
 def usual_order(history: History, as_of: int, policy: Policy) -> Order:

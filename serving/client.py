@@ -230,6 +230,78 @@ class ChangeFact(TypedDict):
     recorded_at: NotRequired[str | None]
 
 
+class Counterfactual(TypedDict):
+    """A change that softens the action; it was answered again with it, and this came out."""
+
+    kind: Literal[
+        "deposit", "smaller_order", "shorter_terms", "pay_invoices", "pay_invoices_and_deposit"
+    ]
+    deposit: str | None
+    order_amount: str | None
+    terms_days: int | None
+    invoices: list[InvoiceToPay]
+    invoices_total: str | None
+    before: str | None
+    effort: float
+    action: Literal[
+        "open",
+        "reduced_limit",
+        "shorter_terms",
+        "deposit",
+        "retention_of_title",
+        "bank_guarantee",
+        "letter_of_credit",
+        "insured_sale",
+        "factoring",
+        "cash",
+        "refuse",
+    ]
+    deposit_rate: float | None
+    fr: str
+    en: str
+
+
+class Counterfactuals(TypedDict):
+    """The smallest changes that soften the action of an assessment, as known then."""
+
+    assessment_id: str
+    known_at: str
+    currency: str
+    order: OrderSeen
+    action: Literal[
+        "open",
+        "reduced_limit",
+        "shorter_terms",
+        "deposit",
+        "retention_of_title",
+        "bank_guarantee",
+        "letter_of_credit",
+        "insured_sale",
+        "factoring",
+        "cash",
+        "refuse",
+        "review",
+    ]
+    proposed_action: (
+        Literal[
+            "open",
+            "reduced_limit",
+            "shorter_terms",
+            "deposit",
+            "retention_of_title",
+            "bank_guarantee",
+            "letter_of_credit",
+            "insured_sale",
+            "factoring",
+            "cash",
+            "refuse",
+        ]
+        | None
+    )
+    found: list[Counterfactual]
+    none_found: WhyNone | None
+
+
 class CoverFact(TypedDict):
     """A row of `insurance_covers` by `cover_id`, of `starts_on`."""
 
@@ -514,6 +586,14 @@ class InvoiceFact(TypedDict):
     original_amount: NotRequired[str | None]
     original_currency: NotRequired[str | None]
     recorded_at: NotRequired[str | None]
+
+
+class InvoiceToPay(TypedDict):
+    """An invoice that the customer can pay."""
+
+    invoice_id: str
+    open: str
+    due_on: str
 
 
 class ItemProblem(TypedDict):
@@ -998,6 +1078,15 @@ class Versions(TypedDict):
     code: str
 
 
+class WhyNone(TypedDict):
+    """Why no change softens the action."""
+
+    id: Literal["nothing_softer", "rule", "decided_by_a_person", "nothing_helps"]
+    rules: list[Rule]
+    fr: str
+    en: str
+
+
 class _Operations:
     """What the service does, one method an operation, named as in the contract."""
 
@@ -1072,6 +1161,15 @@ class _Operations:
         return cast(
             OptionsTold,
             self._call("GET", f"/v1/assessments/{quote(assessment_id, safe='')}/options").json(),
+        )
+
+    def counterfactuals(self, assessment_id: str) -> Counterfactuals:
+        """Read the smallest changes that soften the action."""
+        return cast(
+            Counterfactuals,
+            self._call(
+                "GET", f"/v1/assessments/{quote(assessment_id, safe='')}/counterfactuals"
+            ).json(),
         )
 
     def registers(self, assessment_id: str) -> Registers:

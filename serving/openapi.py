@@ -32,6 +32,7 @@ from serving.schemas import (
     Problem,
 )
 from serving.schemas.batch import BATCH_EXAMPLE, Batch, BatchRequest
+from serving.schemas.counterfactuals import COUNTERFACTUALS_EXAMPLE, Counterfactuals
 from serving.schemas.desk import DESK_EXAMPLES, DESK_MODELS
 from serving.schemas.facts import FACTS_ANSWER_EXAMPLE, ROWS, Facts, FactsAnswer
 from serving.schemas.jobs import JOB_EXAMPLE, Job, JobRequest
@@ -48,6 +49,7 @@ _MODELS: tuple[type[BaseModel], ...] = (
     *DESK_MODELS,
     BatchRequest,
     Batch,
+    Counterfactuals,
     JobRequest,
     Job,
 )
@@ -88,6 +90,7 @@ def _components() -> dict[str, Any]:
             "pushed": {"value": FACTS_ANSWER_EXAMPLE},
             **DESK_EXAMPLES,
             "batch": {"value": BATCH_EXAMPLE},
+            "counterfactuals": {"value": COUNTERFACTUALS_EXAMPLE},
             "job": {"value": JOB_EXAMPLE},
         },
         "securitySchemes": {"key": key},

@@ -24,6 +24,7 @@ from serving.audit import Record
 from serving.covers import provider_of, rules_from_environment
 from serving.overrides import Overrides
 from serving.references import References
+from serving.replay import Replayer
 from serving.situation import Insurer
 from serving.watch import Watch
 
@@ -59,6 +60,11 @@ class Opened:
     def overrides(self) -> Overrides:
         """The decisions of people on the record."""
         return Overrides(self.record)
+
+    @cached_property
+    def replayer(self) -> Replayer:
+        """Looks at assessments of the past again, from a store of its own."""
+        return Replayer(self.workspace, Store(self.workspace.facts_url))
 
 
 class Desk(Protocol):

@@ -81,6 +81,12 @@ ERASED = Fault(
     "The data was erased",
     "It was about a natural person whose data was erased: nobody can read it again.",
 )
+NOT_AGAIN = Fault(
+    "not-made-again",
+    409,
+    "The assessment cannot be made again",
+    "`encours audit replay ID` says what it lacks.",
+)
 UNKNOWN_ALERT = Fault(
     "unknown-alert", 404, "Unknown alert", "Check the id against that of GET /v1/alerts."
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -84,6 +84,22 @@ class Seen:
         return disagreement(yearly_probability, cover, wanted, as_date(as_of), rules)
 
 
+@dataclass(frozen=True)
+class LookedUp:
+    """What was looked up of a customer's group before, so that it is not again.
+
+    Attributes
+    ----------
+    books : dict of str to History
+        By member.
+    rests : dict of (str, int) to RestOfGroup
+        By group and day.
+    """
+
+    books: dict[str, History] = field(default_factory=dict)
+    rests: dict[tuple[str, int], RestOfGroup] = field(default_factory=dict)
+
+
 class Group(NamedTuple):
     """The store to look the rest of a group up in, and as known when.
 
@@ -96,12 +112,15 @@ class Group(NamedTuple):
         The store's last append that counts.
     observed_from : int
         The first day the ledger knew anything of, then.
+    before : LookedUp, optional
+        Where much is asked about one customer.
     """
 
     store: Store
     known_at: int
     sequence: int
     observed_from: int
+    before: LookedUp | None = None
 
 
 def describe(
@@ -160,18 +179,24 @@ def _rest_of_group(known: Position, customer_id: str, as_of: int, group: Group) 
     """Add up what the other companies of the group owe and buy."""
     if known.group is None:
         return NOBODY
-    members = group.store.members(known.group, group.known_at, group.sequence)
-    others = [one for one in members if one != customer_id][:MOST_MEMBERS]
-    positions = [_position_of(one, as_of, group) for one in others]
-    return RestOfGroup(
-        sum(max(0, one.exposure.cents) for one in positions),
-        sum(one.yearly_purchases_cents for one in positions),
-    )
+    rests = {} if group.before is None else group.before.rests
+    if (known.group, as_of) not in rests:
+        members = group.store.members(known.group, group.known_at, group.sequence)
+        others = [one for one in members if one != customer_id][:MOST_MEMBERS]
+        positions = [_position_of(one, as_of, group) for one in others]
+        rests[known.group, as_of] = RestOfGroup(
+            sum(max(0, one.exposure.cents) for one in positions),
+            sum(one.yearly_purchases_cents for one in positions),
+        )
+    return rests[known.group, as_of]
 
 
 def _position_of(customer_id: str, as_of: int, group: Group) -> Position:
-    found = group.store.snapshot(customer_id, group.known_at, sequence=group.sequence)
-    return position(build_history(current(found.facts), group.observed_from), 0, as_of)
+    books = {} if group.before is None else group.before.books
+    if customer_id not in books:
+        found = group.store.snapshot(customer_id, group.known_at, sequence=group.sequence)
+        books[customer_id] = build_history(current(found.facts), group.observed_from)
+    return position(books[customer_id], 0, as_of)
 
 
 def _open_invoices(history: History, as_of: int) -> Iterator[OpenInvoice]:

@@ -188,10 +188,12 @@ def consult(
     currency: str,
     *,
     in_default: bool,
+    explained: bool = True,
 ) -> Views:
     """Ask both curves about one row of features, shape (n_features,), and one order.
 
-    Each curve is asked once, at all the terms that anything reads, and one of them is explained.
+    Each curve is asked once, at all the terms that anything reads, and one of them is `explained`,
+    which takes the longest.
     """
     letter = str(depth.letters(row[None, :], ALL_FEATURES)[0])
     silent = _silent(speaking, row, letter, in_default=in_default)
@@ -203,7 +205,9 @@ def consult(
     if default is not None:
         standing = Standing.of(default.by_horizon[grades.HORIZON_DAYS])
     explanation, taken_apart = None, None
-    if default is not None and speaking.default is not None:
+    if not explained:
+        pass
+    elif default is not None and speaking.default is not None:
         known, days = row[: len(speaking.default.curve.features)], default.horizon_days
         taken_apart = speaking.default.curve.explain(known, days)
         said = default.log_odds

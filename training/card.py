@@ -85,6 +85,16 @@ def figures(evaluation: Evaluation) -> dict[str, float]:
     return shown
 
 
+def steadiness_figures(moves: dict[str, Any] | None) -> dict[str, float]:
+    """How steady the reasons are, for MLflow; see :func:`training.explained.explained`."""
+    if moves is None:
+        return {}
+    return {
+        f"first_reason_stays_{change}": moves[change]["first_stays"]
+        for change in ("noise", "a_day_earlier")
+    }
+
+
 def as_date(day: int) -> str:
     """Write a day number as an ISO date.
 

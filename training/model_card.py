@@ -22,6 +22,12 @@ FEW_EVENTS = 50  # fewer do not tell a good curve from a fair one
 CHALLENGERS = {"scorecard": "Scorecard", "rule": "Rule of thumb"}
 DIRECTIONS = {1: "higher is riskier", -1: "lower is riskier", 0: "free"}
 NOT_STATED = "not stated"
+MOST_MOVING = 15  # features in the table; evaluation.json has all
+STEADY_RATE = 0.9  # fewer first reasons that stay are told among the limits
+CHANGES = {
+    "noise": "Each amount, share and number of days moved a little",
+    "a_day_earlier": "Asked a day earlier",
+}
 DEFINITION = {
     "name": "Preset",
     "days_past_due": "An invoice is late from, days past due",
@@ -95,6 +101,7 @@ def render(
         bands=_bands(_headline(evaluation)),
         gains=_gains(_headline(evaluation)),
         segments=_segments(evaluation),
+        moves=_moves(evaluation.get("explained") or {}),
         challengers=_beside(evaluation),
         walk_forward=_walked(evaluation),
         features=_features(question),
@@ -357,6 +364,67 @@ def _features(question: str) -> Table:
     return Table(("Feature", "Name", "Unit", "Monotone direction"), rows)
 
 
+# ---------------------------------------------------------------------------------- what moves it
+
+
+class Moves(NamedTuple):
+    """What moves a curve, table by table; None of what was not measured."""
+
+    strongest: Table | None
+    shapes: Table | None
+    together: Table | None
+    steady: Table | None
+    rows: str
+    noise: str
+
+
+def _moves(found: Mapping[str, Any]) -> Moves:
+    shown = (found.get("importance") or [])[:MOST_MOVING]
+    headings = ("Feature", "Name", "Mean effect (log-odds)", "Share of all")
+    strongest = [
+        (_label(one["feature"]), one["feature"], _figure(one["contribution"]), _rate(one["share"]))
+        for one in shown
+    ]
+    shapes = [
+        (
+            _label(one["feature"]),
+            _span_of(part),
+            _count(part["rows"]),
+            _signed(part["contribution"]),
+        )
+        for one in found.get("dependence") or []
+        for part in one["parts"]
+    ]
+    together = [
+        (_label(one["first"]), _label(one["second"]), _figure(one["effect"]))
+        for one in found.get("interactions") or []
+    ]
+    steady = [
+        (words, _rate(one["first_stays"]), _rate(one["told_stay"]), _figure(one["moved"]))
+        for change, words in CHANGES.items()
+        if (one := found.get(change))
+    ]
+    return Moves(
+        _table(headings, strongest),
+        _table(("Feature", "Value", "Rows", "Mean effect (log-odds)"), shapes),
+        _table(("Feature", "Together with", "Mean effect (log-odds)"), together),
+        _table(("Change", "First reason stays", "Reasons told stay", "Log-odds move by"), steady),
+        _count(found.get("rows")),
+        _rate((found.get("noise") or {}).get("rate")),
+    )
+
+
+def _label(feature: str) -> str:
+    return "Term asked" if feature == "term" else dictionary()[feature].words["en"].label
+
+
+def _span_of(part: Mapping[str, Any]) -> str:
+    low, high = part["from"], part["to"]
+    if low is None:
+        return "missing"
+    return f"{low:,.4g}" if low == high else f"{low:,.4g} … {high:,.4g}"
+
+
 # ------------------------------------------------------------------------------ limits and changes
 
 
@@ -389,6 +457,14 @@ def _limits(card: Mapping[str, Any], evaluation: Mapping[str, Any]) -> list[str]
         f"{_count(one['rows'])} happened, {_rate(one['said'])} said, p = {_figure(one['p_value'])}."
         for one in risky
     ]
+    moves = evaluation.get("explained") or {}
+    for change, words in CHANGES.items():
+        stays = (moves.get(change) or {}).get("first_stays", 1.0)
+        if stays < STEADY_RATE:
+            found.append(
+                f"{words}: another first reason in {_rate(1 - stays)} of the rows. Where several "
+                "reasons weigh nearly the same, read them together."
+            )
     if not card.get("owner"):
         found.append("No owner is stated.")
     return found

@@ -25,10 +25,11 @@ from models.bundle import Bundle
 from models.metrics import Interval, Quality
 from models.targets import DEFAULT_DEFINITIONS, find_defaults
 from training import gate, gate_file, model_card, plots
-from training.card import as_date, card, figures, parameters
+from training.card import as_date, card, figures, parameters, steadiness_figures
 from training.cures import cures
 from training.dataset import DEFAULT, LATE, Dataset, default_dataset, late_dataset
 from training.evaluate import Evaluation, evaluate
+from training.explained import explained
 from training.fit import Fit, Settings, fit
 from training.reference import reference
 from training.segments import segments
@@ -244,7 +245,9 @@ def _train(
         fitted.curve, dataset, cutoff, books.end, kinds, resamples=plan.resamples, progress=stage
     )
     walked = _walked(dataset, books.end, settings, plan, stage)
-    measured = _figures_of(fitted, dataset, evaluation, walked)
+    stage("what moves it")
+    moves = explained(fitted.curve, dataset, books.history, cutoff, books.end)
+    measured = _figures_of(fitted, dataset, evaluation, walked) | {"explained": moves}
     stage("register")
     kept = reference(dataset, fitted.curve, cutoff, books.end) | (measured_before or {})
     said = {**card(dataset, books.id, books.data_sha256, fitted, evaluation), **definition}
@@ -254,7 +257,7 @@ def _train(
     version = tracking.record(
         name,
         parameters(settings, fitted, books.id, books.data_sha256),
-        figures(evaluation),
+        figures(evaluation) | steadiness_figures(moves),
         bundle_folder / sha256,
         {
             "features.json": json.dumps(list(dataset.features), indent=1),

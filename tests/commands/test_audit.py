@@ -28,7 +28,8 @@ VERIFIER = ROOT / "docs" / "verify.py"
 AUDIT = [
     one for one in audit.app.registered_commands if one.callback.__module__ == "commands.audit"
 ]
-OF_ANSWERS = {"replay", "bridge", "contest", "evidence"}  # test_replay.py and test_evidence.py
+# test_replay.py and test_evidence.py try them
+OF_ANSWERS = {"replay", "bridge", "counterfactuals", "contest", "evidence"}
 
 
 @pytest.fixture

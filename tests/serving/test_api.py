@@ -721,6 +721,9 @@ def test_the_description_names_every_route_and_every_problem(app, document):
         ("GET", "/v1/assessments/{assessment_id}/options"): _ERASABLE,
         ("GET", "/v1/assessments/{assessment_id}/registers"): _ERASABLE,
         ("GET", "/v1/assessments/{assessment_id}/evidence"): _ERASABLE.replace("429", "422 429"),
+        ("GET", "/v1/assessments/{assessment_id}/counterfactuals"): _ERASABLE.replace(
+            "410", "409 410"
+        ),
         ("POST", "/v1/assessments/{assessment_id}/override"): _WRITTEN.replace(
             "200", "201"
         ).replace("413", "410 413"),

@@ -21,10 +21,12 @@ from serving.alerts import Alerts
 from serving.api import create_app
 from serving.assess import Assessor
 from serving.audit import Record
+from serving.counterfactuals import NoCounterfactuals, counterfactuals
 from serving.keys import Keys
 from serving.opened import Opened
 from serving.references import References
 from serving.schemas.alert import AlertPage, AlertTold
+from serving.schemas.counterfactuals import Counterfactuals
 from serving.schemas.customer import (
     CustomerNow,
     ExplanationTold,
@@ -167,6 +169,29 @@ def test_the_evidence_is_a_page_for_risk_and_auditors(served, asked, own, risk):
     expect(served.ask("GET", f"{path}?language=de", risk), problems.INVALID)
     none = f"/v1/assessments/{UNKNOWN_ID}/evidence"
     expect(served.ask("GET", none, risk), problems.UNKNOWN_ASSESSMENT)
+
+
+def test_the_smallest_changes_are_read_by_who_may_read_the_assessment(served, asked, own):
+    path = f"/v1/assessments/{asked[0]['id']}/counterfactuals"
+    told = ok(served.ask("GET", path, own), Counterfactuals)
+    entry = served.opened.record.find(asked[0]["id"])
+    assert told == counterfactuals(served.opened.replayer, entry)
+    assert told["action"] == asked[0]["recommendation"]["action"]
+    assert (told["found"] == []) == (told["none_found"] is not None)
+    assert served.ask("GET", path, served.key("auditor")).json() == told
+    other = served.key("crm", "x", [OTHER])
+    expect(served.ask("GET", path, other), problems.UNKNOWN_ASSESSMENT)
+    none = f"/v1/assessments/{UNKNOWN_ID}/counterfactuals"
+    expect(served.ask("GET", none, own), problems.UNKNOWN_ASSESSMENT)
+
+
+def test_changes_of_what_cannot_be_made_again_are_refused(served, asked, own, monkeypatch):
+    def fail(*_: object) -> None:
+        raise NoCounterfactuals("entry 1 is of another ledger")
+
+    monkeypatch.setattr("serving.routes.counterfactuals.counterfactuals", fail)
+    path = f"/v1/assessments/{asked[0]['id']}/counterfactuals"
+    expect(served.ask("GET", path, own), problems.NOT_AGAIN)
 
 
 # Customers.

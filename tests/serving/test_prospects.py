@@ -11,6 +11,7 @@ import pytest
 from features.store import Store
 from serving.api import create_app
 from serving.assess import Assessor
+from serving.counterfactuals import Case, counterfactuals, paid, read
 from serving.fact_words import OF_PROSPECTS, WORDS
 from serving.keys import Keys
 from serving.replay import Replayer
@@ -88,6 +89,19 @@ def test_the_answer_is_read_again_and_replayed_from_its_entry(seller):
     entry = seller.record.find(first.json()["id"])
     replayer = Replayer(seller.get().workspace, Store(seller.get().workspace.facts_url))
     assert replayer.replay(entry).differences == ()
+
+
+def test_the_changes_that_would_help_a_prospect_are_told(seller):
+    first = seller.post(PATH, asked(BOOKS, PAID, amount="900000.00", margin="9000.00"))
+    entry = seller.record.find(first.json()["id"])
+    replayer = Replayer(seller.get().workspace, seller.store)
+    said = counterfactuals(replayer, entry)
+    assert said["action"] != "open"
+    assert said["found"]
+    _, known, _ = read(replayer, entry)
+    owed = tuple(Case(known, "P").owed())
+    assert owed[0][:2] == ("F1", 600_00)
+    assert Case(paid(known, "P", owed), "P").owed() == []
 
 
 def test_a_changed_fact_of_a_prospect_is_named_by_the_replay(seller):

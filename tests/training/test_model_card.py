@@ -23,7 +23,9 @@ ROOT = Path(__file__).parents[2]
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 PARTS = (
     "How good it is out of time", "Payment dates", "What the riskiest rows hold",
-    "Calibration by grade", "By band of probability", "By segment", "Beside simpler ways",
+    "Calibration by grade", "By band of probability", "By segment", "What moves it",
+    "How the strongest move it", "Which act together", "How steady its reasons are",
+    "Beside simpler ways",
     "Fitted again through time",
 )  # fmt: skip
 
@@ -127,6 +129,26 @@ EVALUATION: dict[str, Any] = {
     "terms": {"365": measured()},
     "segments": {"person": {"sole_trader": measured(events=7), "company": measured()}},
     "payment_dates": None,
+    "explained": {
+        "term_days": 365,
+        "rows": 1_000,
+        "importance": [
+            {"feature": "open_longest_overdue_days", "contribution": 0.4213, "share": 0.25},
+        ],
+        "dependence": [
+            {
+                "feature": "open_longest_overdue_days",
+                "parts": [
+                    {"from": 0.0, "to": 0.0, "rows": 600, "contribution": -0.31},
+                    {"from": 1.0, "to": 45.0, "rows": 390, "contribution": 0.9},
+                    {"from": None, "to": None, "rows": 10, "contribution": 0.05},
+                ],
+            }
+        ],
+        "interactions": [{"first": "open_longest_overdue_days", "second": "term", "effect": 0.052}],
+        "noise": {"rate": 0.01, "first_stays": 0.97, "told_stay": 0.985, "moved": 0.011},
+        "a_day_earlier": {"first_stays": 0.88, "told_stay": 0.93, "moved": 0.04},
+    },
     "walk_forward": [STEP, {**STEP, "term_days": 30}, {**STEP, "cutoff": "all", "term_days": 30}],
     "grades": [
         Grade("C", 413, 10, 0.0151, 0.072)._asdict(),
@@ -265,6 +287,25 @@ def test_what_was_not_measured_or_stated_is_said_and_not_hidden():
     assert "Not stated." in Page(render({"question": "default"}, {})).said()  # the definition
 
 
+def test_what_moves_the_curve_is_told_with_how_and_how_steadily(page):
+    (strongest,) = page.table("What moves it")
+    assert strongest == {
+        "Feature": "Longest overdue",
+        "Name": "open_longest_overdue_days",
+        "Mean effect (log-odds)": "0.421",
+        "Share of all": "25.00%",
+    }
+    shape = page.table("How the strongest move it")
+    assert [line["Value"] for line in shape] == ["0", "1 … 45", "missing"]
+    assert [line["Mean effect (log-odds)"] for line in shape] == ["−0.310", "+0.900", "+0.050"]
+    (pair,) = page.table("Which act together")
+    assert (pair["Feature"], pair["Together with"]) == ("Longest overdue", "Term asked")
+    noise, day = page.table("How steady its reasons are")
+    assert noise["First reason stays"] == "97.00%"
+    assert (day["Change"], day["Reasons told stay"]) == ("Asked a day earlier", "93.00%")
+    assert "Moved a little: by 1.00%, at random." in page.said()
+
+
 # Limits, from the figures.
 
 
@@ -289,6 +330,11 @@ def test_good_figures_add_no_limit():
 )
 def test_weak_figures_are_limits(term, warning):
     assert warning in limits(Page(render(CARD, {**EVALUATION, "terms": {"365": term}})))
+
+
+def test_first_reasons_that_do_not_stay_are_a_limit(page):
+    assert "Asked a day earlier: another first reason in 12.00% of the rows." in limits(page)
+    assert "moved a little: another" not in limits(page)
 
 
 def test_a_grade_riskier_than_it_says_is_a_limit(page):
