@@ -77,7 +77,7 @@ def measure(
         (Overrides, "in_force", "overrides looked up"),
         (answering, "compose", "answer put together"),
         (answering, "to_bytes", "written as JSON"),
-        (Record, "append", "record, without waiting for the disk"),
+        (Record, "append_many", "record, without waiting for the disk"),
     )
     workspace, now = Workspace(home), datetime.combine(date.fromisoformat(today), LAST, UTC)
     store, kept = Store(workspace.facts_url), Record(f"sqlite:///{record}")

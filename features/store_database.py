@@ -174,9 +174,12 @@ def reading(engine: sa.Engine) -> Iterator[Any]:
 @contextmanager
 def sqlalchemy_errors(engine: sa.Engine) -> Iterator[None]:
     """Raise what the driver raises as SQLAlchemy does, without the parameters: customer data."""
+    driver = engine.dialect.loaded_dbapi
     try:
         yield
-    except engine.dialect.loaded_dbapi.Error as error:
+    except driver.IntegrityError as error:
+        raise sa.exc.IntegrityError("facts", None, error, hide_parameters=True) from error
+    except driver.Error as error:
         raise sa.exc.DBAPIError("facts", None, error, hide_parameters=True) from error
 
 

@@ -249,17 +249,8 @@ class Assessor:
         if earlier is not None:
             return _as_answered(earlier)
         assessed = self.at_one_instant(asking)(customer, order, currency)
-        new = assessed.new
-        entry = self._record.append(
-            new.id,
-            new.kind,
-            new.body,
-            asking.once,
-            asking.deadline,
-            is_person=new.is_person,
-            in_ledger=new.in_ledger,
-        )
-        if entry.id == new.id:  # not another one's, that was faster
+        (entry,) = self._record.append_many([assessed.new], asking.once, asking.deadline)
+        if entry.id == assessed.new.id:  # not another one's, that was faster
             self.watch(assessed)
         return with_its_place(entry)
 
@@ -301,9 +292,10 @@ class Assessor:
         model = speaking.champions.default
         is_person: bool | None = "is_natural_person" in seen.situation.facts
         if prospect is not None:
-            new = New(question.id, "assessment", body, is_person, in_ledger=False)
+            new = New(question.id, "assessment", body, is_person, False, customer_id)
             return Assessed(new, None)
-        new = New(question.id, "assessment", body, is_person or _if_none_knows_more(now))
+        is_person = is_person or _if_none_knows_more(now)
+        new = New(question.id, "assessment", body, is_person, about=customer_id)
         return Assessed(new, state_of(customer_id, now, model, seen, views, in_default=in_default))
 
     def watch(self, assessed: Assessed) -> None:

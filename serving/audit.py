@@ -112,6 +112,14 @@ _forbid_changes(_subjects, "SELECT 1 FROM subjects WHERE sequence = NEW.sequence
 
 
 _COLUMNS = [column for column in _entries.c if column.name != "recorded_at"]
+_ADD = (
+    _entries.insert()
+    .values(
+        {name: sa.bindparam(name) for name in ("id", "kind", "body", "leaf_hash", "recorded_at")}
+    )
+    .returning(_entries.c.sequence)
+)
+_ADD_SUBJECT = _subjects.insert()
 _LATER = (
     sa.select(*_COLUMNS)
     .where(sa.literal_column(_RARE), _entries.c.kind == sa.bindparam("kind"))
@@ -227,7 +235,8 @@ class New(NamedTuple):
     """What is to be recorded; see :class:`Entry`.
 
     `is_person` says whether it is about a natural person, where that is known already; `in_ledger`
-    whether the customer is to be one of the ledger, which a prospect is not.
+    whether the customer is to be one of the ledger, which a prospect is not; `about` is the
+    customer, where who writes it knows, and is else read out of the body.
     """
 
     id: str
@@ -235,6 +244,7 @@ class New(NamedTuple):
     body: bytes
     is_person: bool | None = None
     in_ledger: bool = True
+    about: str | None = None
 
 
 class _Waiting:
@@ -270,7 +280,9 @@ class Record:
         self.persons = persons or Persons()
         self._engine = connect(url, wait_seconds=RECORD_WAIT_SECONDS)
         self._failed: tuple[float, str] | None = None
-        self._later = Prepared(_LATER, self._engine.dialect)
+        self._later, self._add, self._add_subject = (
+            Prepared(query, self._engine.dialect) for query in (_LATER, _ADD, _ADD_SUBJECT)
+        )
         self._waiting: deque[_Waiting] = deque()
         self._committing = Lock()
         try:
@@ -306,9 +318,6 @@ class Record:
         body: bytes,
         once: Once | None = None,
         deadline: float = float("inf"),
-        *,
-        is_person: bool | None = None,
-        in_ledger: bool = True,
     ) -> Entry:
         """Add an entry; it is on disk when this returns.
 
@@ -320,8 +329,6 @@ class Record:
             The request that it answers; when that was answered meanwhile, that answer is returned.
         deadline : float, optional
             On the clock of :func:`time.monotonic`; after it nothing is written.
-        is_person, in_ledger : bool, optional
-            See :class:`New`; the ledger is asked for the first when it is not given.
 
         Raises
         ------
@@ -329,7 +336,7 @@ class Record:
         sqlalchemy.exc.SQLAlchemyError
             If it could not be written: then nothing may be answered.
         """
-        return self.append_many([New(id, kind, body, is_person, in_ledger)], once, deadline)[0]
+        return self.append_many([New(id, kind, body)], once, deadline)[0]
 
     def append_many(
         self, new: Sequence[New], once: Once | None = None, deadline: float = float("inf")
@@ -421,17 +428,16 @@ class Record:
         claimed = {"entry_id": one.new[-1].id, "recorded_at": now}
         if one.once is not None and not _claim(connection, one.once, claimed):
             return self._earlier(connection, one.once)
-        added = _entries.insert().returning(_entries.c.sequence)
-        entries = []
+        cursor, entries = connection.connection.cursor(), []
         for entry, customer_id in one.drafts:
             recorded = entry.body if entry.recorded is None else entry.recorded
             row: dict[str, Any] = {"id": entry.id, "kind": entry.kind, "body": recorded}
             row |= {"leaf_hash": entry.leaf_hash, "recorded_at": now}
-            sequence = connection.execute(added, row).scalar_one()
+            (sequence,) = self._add.run(cursor, row).fetchone()
             entries.append(replace(entry, sequence=sequence))
             if customer_id is not None:
                 about = {"sequence": sequence, "customer_id": customer_id, "kind": entry.kind}
-                connection.execute(_subjects.insert(), about)
+                self._add_subject.run(cursor, about)
         return entries
 
     def find(self, id: str) -> Entry | None:
@@ -580,7 +586,7 @@ class _Draft(NamedTuple):
 
 def _drafted(new: New, persons: Persons) -> _Draft:
     """Encrypt what is about a natural person, and hash what is to be recorded."""
-    customer_id = customer_of(new.kind, new.body)
+    customer_id = new.about or customer_of(new.kind, new.body)
     key = None
     if customer_id is not None:
         key = persons.key_for(customer_id, new.is_person, in_ledger=new.in_ledger)

@@ -27,6 +27,7 @@ from models.policy import Order
 from models.workspace import Workspace
 from serving import assess as use_case
 from serving.assess import (
+    COMMAND_LINE,
     Assessor,
     NotReady,
     OrderNeeded,
@@ -35,6 +36,7 @@ from serving.assess import (
 from serving.audit import Record
 from serving.opened import desk_from_environment
 from serving.schemas import Assessment
+from serving.subjects import customer_of
 from tests.features.ledgers import day, ledger_of, read_tables
 
 AS_OF = day("2025-07-03")  # exclusive: the day after the clock's
@@ -102,6 +104,16 @@ def said(answers) -> list[dict[str, Any]]:
 def test_answers_are_what_the_schema_describes(answers):
     for answer, _ in answers:
         Assessment.model_validate_json(answer)
+
+
+def test_what_is_recorded_is_about_the_customer_that_its_body_names(trained, clock, tmp_path):
+    record = Record(sqlite_url(tmp_path / "record.db"))
+    assess = assessor_of(trained, clock).at_one_instant(COMMAND_LINE)
+    for customer in ("C-00001", "C-00002"):
+        new = assess(customer, ORDER, None).new
+        assert new.about == customer == customer_of(new.kind, new.body)
+        record.append_many([new])
+        assert [one.id for one in record.of_customer(customer, "assessment", 9)] == [new.id]
 
 
 def test_the_reasons_add_up_to_the_log_odds_and_these_to_the_probability(said):

@@ -250,7 +250,7 @@ def test_an_erasure_counts_in_every_process_within_a_second(workspace, record):
     assert isinstance(record.find_many(["a", "b"])[0], Erased)
     assert record.find("b").body == assessment(OTHER)
     with pytest.raises(Erased):
-        record.append("c", "assessment", assessment(PERSON), is_person=True)
+        record.append_many([New("c", "assessment", assessment(PERSON), is_person=True)])
 
 
 def test_once_the_key_is_destroyed_nothing_leads_back(workspace, record):
@@ -273,10 +273,9 @@ def test_what_is_on_its_way_while_a_person_is_erased_leaves_nothing_in_clear(wor
     erase(workspace)
     execute(workspace.facts_url, "DELETE FROM customers WHERE customer_id = 'C-17'")
     for is_person in (True, None):
+        late = New("late", "assessment", assessment(PERSON), is_person=is_person)
         with pytest.raises(Erased):
-            Record.of(workspace).append(
-                "late", "assessment", assessment(PERSON), is_person=is_person
-            )
+            Record.of(workspace).append_many([late])
     assert Persons.of(workspace).find(PERSON) is None
     assert Record.of(workspace).find("late") is None
 
