@@ -272,7 +272,7 @@ def check(file, keys, checkpoints):
         checks = {"encours-proof/1": check_proof, "encours-export/1": check_export}
         said = checks[head["format"]](head, lines, signed)
     signed.require_all_compared()
-    said += f"; {signed.signed} checkpoints of {signed.origin} are signed well."
+    said += f"; checkpoints of {signed.origin} signed well: {signed.signed}."
     return said, [] if pinned else signed.keys
 
 

@@ -33,7 +33,7 @@ def run_there(run, seller, monkeypatch):
 
 
 def test_one_answer_or_a_sample_is_made_again(run_there, ids):
-    exact = "1 assessments made again: the same bytes, and the same margins twice.\n"
+    exact = "1 assessment made again: the same bytes, and the same margins twice.\n"
     assert run_there("audit", "replay", ids[0]) == (0, exact, "")
     assert run_there("audit", "replay", "--sample", 1000).out.startswith("3 assessments made")
 
