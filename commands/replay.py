@@ -283,8 +283,8 @@ def _say_all(replayed: list[Replayed]) -> None:
     if wrong:
         _fail(f"{len(wrong):,} of {len(replayed):,} assessments differ.")
     again = len(replayed) - len(gone)
-    n = "1 assessment" if again == 1 else f"{again:,} assessments"
-    say(f"{n} made again: the same bytes, and the same margins twice.")
+    counted = "1 assessment" if again == 1 else f"{again:,} assessments"
+    say(f"{counted} made again: the same bytes, and the same margins twice.")
 
 
 def _say_wrong(message: str) -> None:
