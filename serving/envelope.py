@@ -25,7 +25,8 @@ SECURE_HEADERS = {  # of every answer; the pages for people say their own policy
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
-ANSWERS_A_CONNECTION = 128  # on average, for each other request that its worker has in hand
+ANSWERS_A_CONNECTION = 128  # on average, for each other request that its worker has in hand,
+MOST_OTHERS = 8  # counting so many: under overload connecting again must not become the work
 _SECURE = [(name.lower().encode(), said.encode()) for name, said in SECURE_HEADERS.items()]
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
@@ -88,7 +89,8 @@ class Envelope:
         Whoever connects is taken by the worker that looks first, and all connections of a client
         may well be with one; made anew they find the worker that has less to do.
         """
-        is_last = random.random() * ANSWERS_A_CONNECTION < self._in_hand - 1  # noqa: S311 (no secret)
+        others = min(self._in_hand - 1, MOST_OTHERS)
+        is_last = random.random() * ANSWERS_A_CONNECTION < others  # noqa: S311 (no secret)
         return [(b"connection", b"close")] if is_last else []
 
 

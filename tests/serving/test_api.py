@@ -557,7 +557,7 @@ def test_only_a_worker_with_more_in_hand_ends_connections_now_and_then():
     assert closed(1, 100) == 0
     few, many = closed(8, 50), closed(64, 10)
     assert 400 * 2 / 128 < few < 400 * 8 / 128
-    assert 640 * 16 / 128 < many < 640 * 64 / 128
+    assert 640 * 2 / 128 < many < 640 * 10 / 128  # no more when there are many
 
 
 # Nothing that was sent comes back
