@@ -48,6 +48,11 @@ from serving.schemas import AssessmentRequest, OrderGiven
 from serving.schemas.prospect import ProspectRequest
 
 UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_RECORDED = {
+    "description": "Assessed and recorded.",
+    "headers": {"Location": header("Where it can be read again.", "string")},
+    "content": ASSESSED,
+}
 router = APIRouter(route_class=Guarded)
 
 
@@ -59,11 +64,7 @@ router = APIRouter(route_class=Guarded)
     "it has the Idempotency-Key of an earlier one.",
     status_code=201,
     responses={
-        201: {
-            "description": "Assessed and recorded.",
-            "headers": {"Location": header("Where it can be read again.", "string")},
-            "content": ASSESSED,
-        },
+        201: _RECORDED,
         **problem_responses(
             *WITH_A_BODY,
             *ONCE,
@@ -103,11 +104,7 @@ async def _assess(request: Request) -> Response:
     "customers may assess no prospect.",
     status_code=201,
     responses={
-        201: {
-            "description": "Assessed and recorded.",
-            "headers": {"Location": header("Where it can be read again.", "string")},
-            "content": ASSESSED,
-        },
+        201: _RECORDED,
         **problem_responses(
             *WITH_A_BODY,
             *ONCE,
