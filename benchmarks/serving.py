@@ -181,21 +181,14 @@ def load(running: Running, seconds: float) -> Round:
 
 def application() -> Any:
     """Make the service's application for bare uvicorn, with the service's logs."""
-    import structlog
-
     from models.workspace import Workspace
     from serving.api import create_app
     from serving.audit import Record
+    from serving.envelope import configure_log
     from serving.keys import Keys
     from serving.opened import desk_from_environment
 
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ]
-    )
+    configure_log()
     keys = Keys(lambda: Record(Workspace.from_environment().record_url))
     return create_app(desk_from_environment(), keys)
 

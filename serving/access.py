@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
@@ -51,11 +51,15 @@ def needs(*roles: Role, most_bytes: int = 0, **described: Any) -> dict[str, Any]
 
 
 class Guarded(APIRoute):
-    """A route behind the guard; a route without :func:`needs` is an error."""
+    """A route behind the guard; a route without :func:`needs` is an error.
+
+    Its function takes the request and gives the response: of FastAPI it needs the description, and
+    none of what FastAPI does for functions of another kind.
+    """
 
     def get_route_handler(self) -> Handler:
-        """Put the guard before the route's own handler."""
-        handle, asked = super().get_route_handler(), self.openapi_extra
+        """Put the guard before the route's function."""
+        handle, asked = self.endpoint, self.openapi_extra
         if asked is None or "x-roles" not in asked:
             raise TypeError(f"{self.path} does not say who may call it: see serving.access.needs")
         roles, most_bytes = frozenset(asked["x-roles"]), asked["x-most-body-bytes"]
@@ -65,14 +69,14 @@ class Guarded(APIRoute):
             if most_bytes:
                 _check_body(request.headers, most_bytes)
             if not roles:
-                return await handle(request)
+                return cast(Response, await handle(request))
             key = request.state.key = await guard.holder(request)
             if key.role not in roles:
                 raise Refusal(FORBIDDEN)
             guard.count(key)
             with guard.in_hand():
                 request.state.deadline = time.monotonic() + guard.answer_seconds
-                return await handle(request)
+                return cast(Response, await handle(request))
 
         return guarded
 

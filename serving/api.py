@@ -8,6 +8,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from serving.access import Guard
 from serving.envelope import Envelope
@@ -18,6 +19,15 @@ from serving.openapi import Api
 from serving.opened import Desk
 from serving.problems import HANDLERS
 from serving.routes import ROUTERS
+from serving.straight import Straight
+
+NO_TELEMETRY: TelemetryConfig = {  # paths name assessments, and exceptions may name customers
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 
 
 def create_app(desk: Desk, keys: Keys, answer_seconds: float = ANSWER_SECONDS) -> FastAPI:
@@ -44,6 +54,7 @@ def create_app(desk: Desk, keys: Keys, answer_seconds: float = ANSWER_SECONDS) -
         redoc_url=None,
         redirect_slashes=False,
         exception_handlers=HANDLERS,
+        telemetry=NO_TELEMETRY,
     )
     app.state.desk = desk
     app.state.guard = Guard(keys, MOST_IN_HAND, answer_seconds)
@@ -53,5 +64,6 @@ def create_app(desk: Desk, keys: Keys, answer_seconds: float = ANSWER_SECONDS) -
     app.state.jobs = JobRunner(desk)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_middleware(Envelope)
+    app.add_middleware(Straight, routers=ROUTERS)
+    app.add_middleware(Envelope)  # around all
     return app

@@ -6,10 +6,10 @@ import random
 import traceback
 from collections.abc import Iterable
 from time import perf_counter
-from uuid import uuid4
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uuid_utils import uuid4
 
 from serving.deadline import Spent
 from serving.problems import INTERNAL, Refusal, problem_response
@@ -32,6 +32,20 @@ METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 
 Header = tuple[bytes, bytes]
 log = structlog.get_logger()
+
+
+def configure_log() -> None:
+    """Write the log to standard output, a JSON object a line, for the rest of the process."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+        logger_factory=structlog.WriteLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
 
 
 class Envelope:

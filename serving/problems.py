@@ -304,3 +304,16 @@ HANDLERS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, An
     Erased: _erased,
     SQLAlchemyError: _database_failed,
 }
+
+
+async def answered(
+    request: Request, handle: Callable[[Request], Coroutine[Any, Any, Response]]
+) -> Response:
+    """Answer a request, or say what is wrong; what nobody foresaw is raised."""
+    try:
+        return await handle(request)
+    except Exception as error:
+        say = next((HANDLERS[kind] for kind in type(error).__mro__ if kind in HANDLERS), None)
+        if say is None:
+            raise
+        return await say(request, error)

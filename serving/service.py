@@ -14,7 +14,6 @@ from functools import cache
 from threading import Thread
 
 import bentoml
-import structlog
 from bentoml._internal.utils.analytics import usage_stats
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
@@ -23,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 from models.workspace import Workspace
 from serving.api import create_app
 from serving.audit import Record
+from serving.envelope import configure_log
 from serving.keys import Keys
 from serving.limits import SWITCH_SECONDS, WORKERS
 from serving.opened import desk_from_environment
@@ -68,13 +68,7 @@ class Encours:
     """Assesses orders on trade credit."""
 
     def __init__(self) -> None:
-        structlog.configure(
-            processors=[
-                structlog.processors.add_log_level,
-                structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.JSONRenderer(),
-            ]
-        )
+        configure_log()
         sys.setswitchinterval(SWITCH_SECONDS)
         _app().state.jobs.start()  # those that an earlier process left
         _sealer().start()

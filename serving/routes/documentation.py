@@ -38,7 +38,7 @@ router = APIRouter(route_class=Guarded)
     },
     openapi_extra=needs(),
 )
-async def _page() -> Response:
+async def _page(_request: Request) -> Response:
     page = _bytes_of("index.html")
     return Response(page, headers={"Content-Security-Policy": POLICY}, media_type="text/html")
 
