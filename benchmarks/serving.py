@@ -185,12 +185,14 @@ def application() -> Any:
     from serving.api import create_app
     from serving.audit import Record
     from serving.envelope import configure_log
+    from serving.in_hand import InHand
     from serving.keys import Keys
     from serving.opened import desk_from_environment
 
     configure_log()
-    keys = Keys(lambda: Record(Workspace.from_environment().record_url))
-    return create_app(desk_from_environment(), keys)
+    workspace = Workspace.from_environment()
+    keys = Keys(lambda: Record.of(workspace))
+    return create_app(desk_from_environment(), keys, in_hand=InHand.shared(workspace.workers))
 
 
 def servers(home: Path, models: Path, key: str) -> list[Server]:

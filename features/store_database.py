@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,6 +50,7 @@ TROUBLES = {  # what databases say, and what we say
     "shutting down": "it is stopping",
 }
 _FILE = "file"
+LOOK_AGAIN_SECONDS = 0.0005  # for the writer's place
 ROWS_A_CHUNK = 50_000  # written, or keys given
 ROWS_A_FETCH = 1_000  # transposed while they are in the processor's cache
 
@@ -113,11 +115,34 @@ def _connect_sqlite(url: str, wait_seconds: float, *, only_reads: bool) -> sa.En
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(
-            "BEGIN IMMEDIATE" if connection.get_execution_options().get("write") else "BEGIN"
-        )
+        if connection.get_execution_options().get("write"):
+            _take_the_writers_place(connection, wait_seconds)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _take_the_writers_place(connection: sa.Connection, wait_seconds: float) -> None:
+    """Begin to write, as soon as the writer before has committed.
+
+    SQLite itself looks again after 1, 2, 5, 10 … ms. Where two processes write all the time, that
+    is as long as several commits take, and all that is to be written waits for it.
+    """
+    cursor, until = connection.connection.cursor(), time.monotonic() + wait_seconds
+    cursor.execute("PRAGMA busy_timeout=0")
+    try:
+        while True:
+            try:
+                cursor.execute("BEGIN IMMEDIATE")
+            except pysqlite3.OperationalError as error:
+                if error.sqlite_errorcode != pysqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+                time.sleep(LOOK_AGAIN_SECONDS)
+            else:
+                return
+    finally:
+        cursor.execute(f"PRAGMA busy_timeout={wait_seconds * 1000:.0f}")
 
 
 def _set_pragmas(connection: Any, *, only_reads: bool) -> None:

@@ -83,6 +83,11 @@ class Workspace:
         return _with_driver(self.recorded_url)
 
     @property
+    def workers(self) -> Path:
+        """What the workers of a service have in hand; nothing that outlives them."""
+        return self.home / "workers"
+
+    @property
     def witness(self) -> Path:
         """Copies of the record's checkpoints, to be kept where nobody here changes them."""
         return self.witness_folder or self.home / "witness"

@@ -12,6 +12,7 @@ from fastapi.telemetry import TelemetryConfig
 
 from serving.access import Guard
 from serving.envelope import Envelope
+from serving.in_hand import InHand
 from serving.job_runner import JobRunner
 from serving.keys import Keys
 from serving.limits import ANSWER_SECONDS, MOST_IN_HAND, THREADS
@@ -30,7 +31,12 @@ NO_TELEMETRY: TelemetryConfig = {  # paths name assessments, and exceptions may 
 }
 
 
-def create_app(desk: Desk, keys: Keys, answer_seconds: float = ANSWER_SECONDS) -> FastAPI:
+def create_app(
+    desk: Desk,
+    keys: Keys,
+    answer_seconds: float = ANSWER_SECONDS,
+    in_hand: InHand | None = None,
+) -> FastAPI:
     """Build the web application.
 
     Parameters
@@ -41,6 +47,8 @@ def create_app(desk: Desk, keys: Keys, answer_seconds: float = ANSWER_SECONDS) -
         Who may call them.
     answer_seconds : float
         How long an answer may take before the caller gets a 504.
+    in_hand : InHand, optional
+        What the workers of the service have in hand; by default there is one.
     """
     app = Api(
         title="encours",
@@ -65,5 +73,5 @@ def create_app(desk: Desk, keys: Keys, answer_seconds: float = ANSWER_SECONDS) -
     for router in ROUTERS:
         app.include_router(router)
     app.add_middleware(Straight, routers=ROUTERS)
-    app.add_middleware(Envelope)  # around all
+    app.add_middleware(Envelope, in_hand=in_hand)  # around all
     return app

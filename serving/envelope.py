@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils import uuid4
 
 from serving.deadline import Spent
+from serving.in_hand import InHand
 from serving.problems import INTERNAL, Refusal, problem_response
 
 SECURE_HEADERS = {  # of every answer; the pages for people say their own policy of content
@@ -25,8 +26,7 @@ SECURE_HEADERS = {  # of every answer; the pages for people say their own policy
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
 }
-ANSWERS_A_CONNECTION = 128  # on average, for each other request that its worker has in hand,
-MOST_OTHERS = 8  # counting so many: under overload connecting again must not become the work
+ANSWERS_A_MOVE = 16  # on average, until a worker with much in hand ends a connection
 _SECURE = [(name.lower().encode(), said.encode()) for name, said in SECURE_HEADERS.items()]
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
 
@@ -53,10 +53,16 @@ class Envelope:
 
     A failure must not leave here: servers log it with its message, which may hold customer data,
     and BentoML's time-out waits for an answer that never starts.
+
+    Parameters
+    ----------
+    app : ASGI application
+    in_hand : InHand, optional
+        By default this worker is alone.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app, self._in_hand = app, 0
+    def __init__(self, app: ASGIApp, in_hand: InHand | None = None) -> None:
+        self._app, self._in_hand = app, in_hand or InHand()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -76,7 +82,7 @@ class Envelope:
                 message["headers"] = _with_ours(message.get("headers", ()), ours)
             await send(message)
 
-        self._in_hand += 1
+        self._in_hand.add(1)
         try:
             await self._app(scope, receive, sealed_send)
         except Exception as error:  # noqa: BLE001  the last net, see above
@@ -84,7 +90,7 @@ class Envelope:
             if not status:
                 await problem_response(scope, Refusal(INTERNAL))(scope, receive, sealed_send)
         finally:
-            self._in_hand -= 1
+            self._in_hand.add(-1)
         log.info(
             "request",
             method=scope["method"] if scope["method"] in METHODS else "other",
@@ -98,14 +104,10 @@ class Envelope:
         )
 
     def _closing(self) -> list[Header]:
-        """End the connection now and then, the sooner the more the worker has to do.
-
-        Whoever connects is taken by the worker that looks first, and all connections of a client
-        may well be with one; made anew they find the worker that has less to do.
-        """
-        others = min(self._in_hand - 1, MOST_OTHERS)
-        is_last = random.random() * ANSWERS_A_CONNECTION < others  # noqa: S311 (no secret)
-        return [(b"connection", b"close")] if is_last else []
+        """End the connection now and then while another worker has less to do."""
+        if not self._in_hand.is_much() or random.random() * ANSWERS_A_MOVE >= 1:  # noqa: S311
+            return []
+        return [(b"connection", b"close")]
 
 
 def _with_ours(headers: Iterable[Header], ours: Iterable[Header]) -> list[Header]:

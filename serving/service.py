@@ -23,6 +23,7 @@ from models.workspace import Workspace
 from serving.api import create_app
 from serving.audit import Record
 from serving.envelope import configure_log
+from serving.in_hand import InHand
 from serving.keys import Keys
 from serving.limits import SWITCH_SECONDS, WORKERS
 from serving.opened import desk_from_environment
@@ -42,7 +43,9 @@ def _sealer() -> Sealer:
 
 @cache
 def _app() -> FastAPI:
-    return create_app(_desk(), Keys(lambda: Record.of(Workspace.from_environment())))
+    workspace = Workspace.from_environment()
+    keys = Keys(lambda: Record.of(workspace))
+    return create_app(_desk(), keys, in_hand=InHand.shared(workspace.workers))
 
 
 async def _every_path(scope: Scope, receive: Receive, send: Send) -> None:
