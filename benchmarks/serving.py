@@ -19,6 +19,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -195,19 +196,36 @@ def application() -> Any:
     return create_app(desk_from_environment(), keys, in_hand=InHand.shared(workspace.workers))
 
 
+def bare_uvicorn(port: int) -> None:
+    """Run the application on uvicorn's own supervisor of workers.
+
+    On a socket that says that it is TCP: on those that uvicorn makes for several workers, asyncio
+    does not turn Nagle's algorithm off, and an answer may wait 40 ms for the client's ACK.
+    """
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+
+    name = "benchmarks.serving:application"
+    config = uvicorn.Config(name, factory=True, workers=WORKERS, access_log=False)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(("127.0.0.1", port))
+        Multiprocess(config, [listening]).run()
+
+
 def servers(home: Path, models: Path, key: str) -> list[Server]:
     """List what is compared, the service first."""
     asked = [request("/v1/assessments", one, key) for one in orders(home)]
     named, plain = (request("/invocations", one, None) for one in _rows_to_score(home))
     python = [sys.executable, "-m"]
     ours = [*python, "bentoml", "serve", "serving.service:Encours"]
-    bare = [*python, "uvicorn", "--factory", "benchmarks.serving:application", "--no-access-log"]
+    bare = "import sys; from benchmarks.serving import bare_uvicorn as run; run(int(sys.argv[1]))"
     scores = [*python, "mlflow", "models", "serve", "--env-manager", "local", "-m"]
     signed, unsigned = ([*scores, str(models / name)] for name in ("signed", "unsigned"))
     many, here = ["--workers", str(WORKERS)], ["--host", "127.0.0.1", "--port", "{port}"]
     return [
         Server("encours serve", [*ours, *here], "/readyz", WORKERS, asked),
-        Server("bare uvicorn", [*bare, *many, *here], "/", WORKERS, asked),
+        Server("bare uvicorn", [sys.executable, "-c", bare, "{port}"], "/", WORKERS, asked),
         Server("mlflow", [*signed, *here], "/ping", 1, [named]),
         Server(f"mlflow, {WORKERS} workers", [*signed, *many, *here], "/ping", WORKERS, [named]),
         Server("mlflow, no signature", [*unsigned, *here], "/ping", 1, [plain]),
@@ -265,8 +283,6 @@ def _wait(url: str, process: subprocess.Popen[bytes], most_seconds: float = 120)
 
 
 def _free_port() -> int:
-    import socket
-
     with socket.socket() as here:
         here.bind(("127.0.0.1", 0))
         return int(here.getsockname()[1])

@@ -7,6 +7,7 @@ import re
 import tempfile
 import threading
 import time
+from array import array
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from serving.assess import Asking, NotReady, OrderNeeded, OtherCurrency, Unknown
 from serving.audit import Record
 from serving.body import PLAIN_WORDS
 from serving.envelope import Envelope
+from serving.in_hand import InHand
 from serving.keys import Keys
 from serving.limits import LONGEST_BODY_BYTES
 from serving.problems import Fault
@@ -46,6 +48,7 @@ from serving.schemas.facts import NAMES
 from serving.schemas.jobs import Job
 from serving.schemas.override import OverrideRequest
 from serving.schemas.prospect import ProspectRequest
+from serving.straight import Straight
 
 ID = "01981f2e-7c1a-7d33-9f4e-5a0b6c7d8e9f"
 ANSWER = f'{{ "id":"{ID}",\t"name": "Méré",  "p": 0.10 }}\n'.encode()  # no serializer writes so
@@ -540,24 +543,59 @@ async def _many_at_once(envelope: Envelope, n: int) -> list[dict[bytes, bytes]]:
     return [dict(message["headers"]) for message in sent]
 
 
-def test_only_a_worker_with_more_in_hand_ends_connections_now_and_then():
+def test_a_worker_ends_connections_now_and_then_while_another_has_less_to_do():
     async def answers(_scope: Scope, _receive: Receive, send: Send) -> None:
         await asyncio.sleep(0.01)  # until all are in hand
         await send({"type": "http.response.start", "status": 200, "headers": []})
 
-    def closed(at_once: int, times: int) -> int:
-        envelope = Envelope(answers)
-        headers = [
-            one for _ in range(times) for one in asyncio.run(_many_at_once(envelope, at_once))
-        ]
-        assert len(headers) == at_once * times
-        return sum(one.get(b"connection") == b"close" for one in headers)
+    def ended(at_once: int, in_hand: InHand) -> float:
+        envelope, times = Envelope(answers, in_hand), 800 // at_once
+        answered = [asyncio.run(_many_at_once(envelope, at_once)) for _ in range(times)]
+        headers = [one for some in answered for one in some]
+        return sum(one.get(b"connection") == b"close" for one in headers) / len(headers)
+
+    def with_others(*others: int) -> InHand:
+        rows = [1, 100, 0, *(cell for other in others for cell in (1, 101, other))]
+        return InHand(memoryview(array("q", rows)), 0)
 
     random.seed(1)
-    assert closed(1, 100) == 0
-    few, many = closed(8, 50), closed(64, 10)
-    assert 400 * 2 / 128 < few < 400 * 8 / 128
-    assert 640 * 2 / 128 < many < 640 * 10 / 128  # no more when there are many
+    assert ended(8, InHand()) == 0  # it is alone
+    assert ended(8, with_others(8)) == ended(8, with_others(7)) == ended(8, with_others(20)) == 0
+    assert ended(1, with_others(0)) == 0
+    assert 0.5 / 16 < ended(8, with_others(0)) < 1.5 / 16
+    assert 0.5 / 16 < ended(8, with_others(20, 0)) < 1.5 / 16
+
+
+ASKED = {
+    "an order": ("POST", "/v1/assessments", request()),
+    "no valid order": ("POST", "/v1/assessments", request(terms_days="x")),
+    "another method": ("PUT", "/v1/assessments", request()),
+    "a path below": ("GET", f"/v1/assessments/{ID}", None),
+    "another path": ("GET", "/v1/assessments/", None),
+    "the index": ("GET", "/", None),
+    "its head": ("HEAD", "/", None),
+    "a query": ("GET", "/v1/alerts?limit=x", None),
+}
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("raises", [None, OrderNeeded("Give one."), RuntimeError(CANARY)])
+def test_the_straight_way_and_that_of_fastapi_answer_alike(asked, raises):
+    def answered(*, straight: bool) -> tuple[Any, ...]:
+        app = create_app(_Stub(raises=raises))
+        app.user_middleware = [
+            one for one in app.user_middleware if straight or one.cls != Straight
+        ]
+        method, path, content = asked
+        body = None if content is None else json.dumps(content).encode()
+        with structlog.testing.capture_logs() as logs:
+            answer = call(app, method, path, content=body, headers=JSON)
+        request_id = answer.headers["x-request-id"]
+        said = answer.text.replace(request_id, "")
+        logged = [(line["event"], line.get("route"), line.get("key")) for line in logs]
+        return answer.status_code, {**answer.headers, "x-request-id": ""}, said, logged
+
+    assert answered(straight=True) == answered(straight=False)
 
 
 # Nothing that was sent comes back
