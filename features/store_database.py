@@ -129,16 +129,17 @@ def _take_the_writers_place(connection: sa.Connection, wait_seconds: float) -> N
     SQLite itself looks again after 1, 2, 5, 10 … ms. Where two processes write all the time, that
     is as long as several commits take, and all that is to be written waits for it.
     """
-    cursor, until = connection.connection.cursor(), time.monotonic() + wait_seconds
+    cursor, begun = connection.connection.cursor(), time.monotonic()
     cursor.execute("PRAGMA busy_timeout=0")
     try:
         while True:
             try:
                 cursor.execute("BEGIN IMMEDIATE")
             except pysqlite3.OperationalError as error:
-                if error.sqlite_errorcode != pysqlite3.SQLITE_BUSY or time.monotonic() > until:
+                waited = time.monotonic() - begun
+                if error.sqlite_errorcode != pysqlite3.SQLITE_BUSY or waited > wait_seconds:
                     raise
-                time.sleep(LOOK_AGAIN_SECONDS)
+                time.sleep(max(LOOK_AGAIN_SECONDS, waited / 20))  # who wrote for long may go on
             else:
                 return
     finally:

@@ -377,10 +377,10 @@ def test_a_record_locked_for_long_gives_no_answer(record, assessor, url):
 
 @on_sqlite
 def test_a_closed_connection_gives_no_answer(record, assessor, url):
-    def close(connection, *_):
+    def close(connection):
         connection.connection.dbapi_connection.close()
 
-    sa.event.listen(record._engine, "before_cursor_execute", close)
+    sa.event.listen(record._engine, "begin", close)
     refusal(assessor)
     assert rows(url) == []
 
