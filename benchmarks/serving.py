@@ -205,8 +205,13 @@ def bare_uvicorn(port: int) -> None:
     import uvicorn
     from uvicorn.supervisors import Multiprocess
 
-    name = "benchmarks.serving:application"
-    config = uvicorn.Config(name, factory=True, workers=WORKERS, access_log=False)
+    config = uvicorn.Config(
+        "benchmarks.serving:application",
+        factory=True,
+        workers=WORKERS,
+        loop="serving.loop:new_loop",
+        access_log=False,
+    )
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(("127.0.0.1", port))

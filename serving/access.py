@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -74,9 +73,12 @@ class Guarded(APIRoute):
             if key.role not in roles:
                 raise Refusal(FORBIDDEN)
             guard.count(key)
-            with guard.in_hand():
+            guard.admit()
+            try:
                 request.state.deadline = time.monotonic() + guard.answer_seconds
                 return cast(Response, await handle(request))
+            finally:
+                guard.leave()
 
         return guarded
 
@@ -150,13 +152,12 @@ class Guard:
             raise Refusal(TOO_MANY_CALLS, retry_after=wait)
         bucket.left -= 1
 
-    @contextmanager
-    def in_hand(self) -> Iterator[None]:
-        """Hold a place among the requests that are worked on or wait for it."""
+    def admit(self) -> None:
+        """Take a place among the requests that are worked on or wait for it, if there is one."""
         if self._in_hand >= self._most_in_hand:
             raise Refusal(OVERLOADED)
         self._in_hand += 1
-        try:
-            yield
-        finally:
-            self._in_hand -= 1
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._in_hand -= 1

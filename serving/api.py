@@ -15,7 +15,7 @@ from serving.envelope import Envelope
 from serving.in_hand import InHand
 from serving.job_runner import JobRunner
 from serving.keys import Keys
-from serving.limits import ANSWER_SECONDS, MOST_IN_HAND, THREADS
+from serving.limits import ANSWER_SECONDS, MOST_IN_HAND, ORDER_THREADS, OTHER_THREADS
 from serving.openapi import Api
 from serving.opened import Desk
 from serving.problems import HANDLERS
@@ -66,7 +66,8 @@ def create_app(
     )
     app.state.desk = desk
     app.state.guard = Guard(keys, MOST_IN_HAND, answer_seconds)
-    app.state.threads = ThreadPoolExecutor(THREADS, "assess")
+    app.state.order_threads = ThreadPoolExecutor(ORDER_THREADS, "order")
+    app.state.threads = ThreadPoolExecutor(OTHER_THREADS, "other")
     app.state.answering = set()
     app.state.batches = []
     app.state.jobs = JobRunner(desk)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from fastapi import Request
 
@@ -39,8 +40,17 @@ async def in_time(request: Request, work: Callable[P, T], *args: P.args, **kwarg
     The pool is our own: a cancelled call gives its place in anyio's back while its thread goes on,
     and a stuck disk would make threads without end.
     """
-    pending = partial(_measured, request.state.spent, time.perf_counter(), work, args, kwargs)
-    answer = asyncio.get_running_loop().run_in_executor(request.app.state.threads, pending)
+    return await _in_time(request, request.app.state.threads, partial(work, *args, **kwargs))
+
+
+async def order_in_time(request: Request, work: Callable[[], T]) -> T:
+    """Do the work of a single order, in threads that are kept for them; see :func:`in_time`."""
+    return await _in_time(request, request.app.state.order_threads, work)
+
+
+async def _in_time(request: Request, threads: Executor, work: Callable[[], T]) -> T:
+    pending = partial(_measured, request.state.spent, time.perf_counter(), work)
+    answer = asyncio.get_running_loop().run_in_executor(threads, pending)
     left = request.state.deadline - time.monotonic()
     done, _ = await asyncio.wait({answer}, timeout=max(0.0, left))
     if not done:
@@ -49,12 +59,10 @@ async def in_time(request: Request, work: Callable[P, T], *args: P.args, **kwarg
     return answer.result()
 
 
-def _measured(
-    spent: Spent, asked_at: float, work: Callable[..., T], args: Any, kwargs: dict[str, Any]
-) -> T:
+def _measured(spent: Spent, asked_at: float, work: Callable[[], T]) -> T:
     started = time.perf_counter()
     spent.waiting += started - asked_at
     try:
-        return work(*args, **kwargs)
+        return work()
     finally:
         spent.work += time.perf_counter() - started

@@ -20,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from models.workspace import Workspace
+from serving import loop
 from serving.api import create_app
 from serving.audit import Record
 from serving.envelope import configure_log
@@ -30,6 +31,7 @@ from serving.opened import desk_from_environment
 from serving.sealer import Sealer
 from serving.warm import Warm
 
+loop.install()
 usage_stats.do_not_track.cache_clear()  # `bentoml serve` asked before it imported this file
 
 _desk = cache(desk_from_environment)

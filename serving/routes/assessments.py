@@ -12,7 +12,7 @@ from serving import body
 from serving.access import Guarded, needs
 from serving.answer import id_of
 from serving.assess import Asking
-from serving.deadline import in_time
+from serving.deadline import in_time, order_in_time
 from serving.facts import MAY_PUSH
 from serving.keys import Key
 from serving.limits import LONGEST_BODY_BYTES, LONGEST_PROSPECT_BYTES
@@ -143,11 +143,13 @@ async def _assessed(
     once = once_of(request, raw)
     asking = Asking(actor(request.state.key), once, request.state.deadline)
 
-    def assess(desk: Desk) -> bytes:
+    desk: Desk = request.app.state.desk
+
+    def assess() -> bytes:
         return desk.get().assessor.assess(customer, asked, currency, asking)
 
     with alone(request, once):
-        answer = await in_time(request, assess, request.app.state.desk)
+        answer = await order_in_time(request, assess)
     location = f"/v1/assessments/{id_of(answer)}"
     return Response(answer, 201, {"Location": location}, "application/json")
 

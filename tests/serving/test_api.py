@@ -490,14 +490,32 @@ def test_a_slow_answer_is_given_up_and_its_outcome_forgotten(stub, caplog):
 
 
 def test_what_waits_too_long_for_a_thread_is_never_assessed(stub, monkeypatch):
-    monkeypatch.setattr(api, "THREADS", 1)
+    monkeypatch.setattr(api, "ORDER_THREADS", 1)
     app, release, started = create_app(stub, answer_seconds=0.1), threading.Event(), []
     stub.assess = lambda customer_id, *_: (started.append(customer_id), release.wait(5), ANSWER)[2]
     for id in ("first", "second"):
         expect(post(app, {"customer": {"id": id}}), problems.SLOW_ANSWER)
     release.set()
-    app.state.threads.shutdown(wait=True)
+    app.state.order_threads.shutdown(wait=True)
     assert started == ["first"]
+
+
+def test_what_takes_long_keeps_no_order_waiting(stub, monkeypatch):
+    monkeypatch.setattr(api, "OTHER_THREADS", 1)
+    app, release = create_app(stub), threading.Event()
+    stub.find = lambda _id: (release.wait(5), ANSWER)[1]
+
+    async def both() -> tuple[int, bool]:
+        long = asyncio.create_task(_call(app, "GET", f"/v1/assessments/{ID}", headers=BEARER))
+        await asyncio.sleep(0.05)
+        order = {"content": json.dumps(REQUEST_EXAMPLE), "headers": JSON}
+        answer = await _call(app, "POST", "/v1/assessments", **order)
+        was_waiting = not long.done()
+        release.set()
+        await long
+        return answer.status_code, was_waiting
+
+    assert asyncio.run(both()) == (201, True)
 
 
 def _sent_by(app: ASGIApp, *received: Message) -> list[Message]:
@@ -666,7 +684,7 @@ def test_a_good_request_logs_the_route_and_no_data(app):
 
 
 def test_the_log_tells_the_wait_for_a_thread_from_the_work(stub, monkeypatch):
-    monkeypatch.setattr(api, "THREADS", 1)
+    monkeypatch.setattr(api, "ORDER_THREADS", 1)
     app = create_app(stub)
     stub.assess = lambda *_: (time.sleep(0.2), ANSWER)[1]
 
