@@ -15,9 +15,9 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ class Round:
     ----------
     answered, refused : list of float
         Seconds until each.
-    other : int
+    other : list of bytes
         Anything that is neither an answer nor 429 or 503 with Retry-After.
     probes : list of float
         Seconds until ``/livez`` answered.
@@ -52,6 +52,8 @@ class Round:
         Seconds of the round, and of CPU time of the service until the last answer.
     too_late : int
         Answers after the round.
+    open : int
+        Orders that were sent and not answered yet.
     """
 
     answered: list[float] = field(default_factory=list)
@@ -61,6 +63,16 @@ class Round:
     took: float = 0.0
     cpu: float = 0.0
     too_late: int = 0
+    open: int = 0
+
+    def note(self, head: bytes, took: float) -> None:
+        """Count an answer by the head of its response, empty if there was none."""
+        if head[9:12] == b"201":
+            self.answered.append(took)
+        elif head[9:12] in {b"503", b"429"} and b"retry-after" in head.lower():
+            self.refused.append(took)
+        else:
+            self.other.append(head[:40] or b"no answer")
 
     @property
     def a_cpu_second(self) -> float:
@@ -73,49 +85,97 @@ class Round:
         return len(self.answered) / self.took
 
 
+class _Connection(asyncio.Protocol):
+    """A connection that is kept: one request at a time, as little work as can be."""
+
+    def __init__(self, idle: list[_Connection]) -> None:
+        self._idle, self._got = idle, b""
+        self._heard: Callable[[bytes], None] | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 (for the type checker)
+        self._transport = transport
+
+    def send(self, request: bytes, heard: Callable[[bytes], None]) -> None:
+        """Send a request; `heard` is given the answer's head, or nothing if it never comes."""
+        assert self._transport is not None  # noqa: S101 (for the type checker)
+        self._heard = heard
+        self._transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        head, end, body = self._got.partition(b"\r\n\r\n")
+        length = LENGTH.search(head) if end else None
+        if not end or len(body) < (int(length[1]) if length else 0):
+            return
+        self._got = b""
+        if b"\r\nconnection: close" not in head.lower():
+            self._idle.append(self)
+        self._tell(head)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        if self in self._idle:
+            self._idle.remove(self)
+        self._tell(b"")
+
+    def _tell(self, head: bytes) -> None:
+        heard, self._heard = self._heard, None
+        if heard is not None:
+            heard(head)
+
+
 class Load:
     """Sends orders over kept connections, and makes more where all are in use."""
 
     def __init__(self, port: int, bearer: str, bodies: Sequence[bytes]) -> None:
         self._port = port
-        self._requests = [_request(bearer, body) for body in bodies]
-        self._numbers = count()
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+        self._requests = cycle([_request(bearer, body) for body in bodies])
+        self._idle: list[_Connection] = []
+        self._connecting: set[asyncio.Task[None]] = set()
 
-    async def ask(self, seen: Round) -> None:
-        """Send the next order and note the answer."""
-        begun, request = time.perf_counter(), next(self._numbers) % len(self._requests)
-        try:
-            reader, writer = self._idle.pop() if self._idle else await self._connect()
-            writer.write(self._requests[request])
-            try:
-                head = await reader.readuntil(b"\r\n\r\n")
-            except (OSError, asyncio.IncompleteReadError):  # it was closed while it was idle
-                reader, writer = await self._connect()
-                writer.write(self._requests[request])
-                head = await reader.readuntil(b"\r\n\r\n")
-            length = LENGTH.search(head)
-            await reader.readexactly(int(length[1]) if length else 0)
-        except (OSError, asyncio.IncompleteReadError) as error:
-            seen.other.append(repr(error).encode())
-            return
-        took = time.perf_counter() - begun
-        self._idle.append((reader, writer))
-        if head[9:12] == b"201":
-            seen.answered.append(took)
-        elif head[9:12] in {b"503", b"429"} and b"retry-after" in head.lower():
-            seen.refused.append(took)
+    def send(self, seen: Round, then: Callable[[], None] = lambda: None) -> None:
+        """Send the next order, and note the answer."""
+        begun, request = time.perf_counter(), next(self._requests)
+        seen.open += 1
+
+        def heard(head: bytes) -> None:
+            if not head:  # it was closed while it was idle
+                self._on_a_new_one(request, noted)
+            else:
+                noted(head)
+
+        def noted(head: bytes) -> None:
+            seen.open -= 1
+            seen.note(head, time.perf_counter() - begun)
+            then()
+
+        if self._idle:
+            self._idle.pop().send(request, heard)
         else:
-            seen.other.append(head[:40])
+            self._on_a_new_one(request, noted)
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection("127.0.0.1", self._port)
+    def _on_a_new_one(self, request: bytes, heard: Callable[[bytes], None]) -> None:
+        async def connect() -> None:
+            running = asyncio.get_running_loop()
+            try:
+                _, made = await running.create_connection(
+                    lambda: _Connection(self._idle), "127.0.0.1", self._port
+                )
+            except OSError:
+                heard(b"")
+            else:
+                made.send(request, heard)
+
+        task = asyncio.create_task(connect())
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
 
     async def probe(self, seen: Round, until: float) -> None:
         """Ask whether it is alive, again and again."""
         while time.perf_counter() < until:
             begun = time.perf_counter()
-            reader, writer = await self._connect()
+            reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
             writer.write(b"GET /livez HTTP/1.1\r\nHost: e\r\nConnection: close\r\n\r\n")
             head = await reader.read()
             seen.probes.append(
@@ -128,29 +188,39 @@ class Load:
         """Ask on some connections, the next order after each answer."""
         seen, begun = Round(), time.perf_counter()
 
-        async def one() -> None:
-            while time.perf_counter() < begun + seconds:
-                await self.ask(seen)
+        def next_one() -> None:
+            if time.perf_counter() < begun + seconds:
+                self.send(seen, next_one)
 
-        await asyncio.gather(*(one() for _ in range(AT_PEAK)))
+        for _ in range(AT_PEAK):
+            next_one()
+        await self._all_heard(seen)
         seen.took = time.perf_counter() - begun
         return seen
 
     async def open(self, seconds: float, rate: float) -> Round:
         """Ask at a rate, whether or not the earlier ones were answered."""
         seen, begun, sent = Round(), time.perf_counter(), 0
-        pending = {asyncio.create_task(self.probe(seen, begun + seconds))}
+        probing = asyncio.create_task(self.probe(seen, begun + seconds))
         while (elapsed := time.perf_counter() - begun) < seconds:
             while sent < elapsed * rate:
-                pending.add(asyncio.create_task(self.ask(seen)))
+                self.send(seen)
                 sent += 1
             await asyncio.sleep(0.005)
         seen.took = time.perf_counter() - begun
         in_time = len(seen.answered)
-        await asyncio.wait(pending, timeout=30)
+        await self._all_heard(seen)
+        await probing
         seen.too_late = len(seen.answered) - in_time
         del seen.answered[in_time:]
         return seen
+
+    async def _all_heard(self, seen: Round, most_seconds: float = 90) -> None:
+        """Wait until each order has its answer; what has none by then is neither."""
+        until = time.perf_counter() + most_seconds
+        while seen.open and time.perf_counter() < until:
+            await asyncio.sleep(0.01)
+        seen.other += [b"no answer"] * seen.open
 
 
 def _request(bearer: str, body: bytes) -> bytes:
