@@ -10,14 +10,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 
+from serving.deadline import in_threads
 from serving.keys import Key, Keys, Role
 from serving.limits import BURST_SECONDS
 from serving.problems import (
@@ -69,13 +70,13 @@ class Guarded(APIRoute):
                 _check_body(request.headers, most_bytes)
             if not roles:
                 return cast(Response, await handle(request))
+            request.state.deadline = time.monotonic() + guard.answer_seconds
             key = request.state.key = await guard.holder(request)
             if key.role not in roles:
                 raise Refusal(FORBIDDEN)
             guard.count(key)
             guard.admit()
             try:
-                request.state.deadline = time.monotonic() + guard.answer_seconds
                 return cast(Response, await handle(request))
             finally:
                 guard.leave()
@@ -120,12 +121,13 @@ class Guard:
     most_in_hand : int
         Requests admitted at once; the next one is told to come back.
     answer_seconds : float
-        From admission to the deadline.
+        From the look at the key to the deadline.
     """
 
     def __init__(self, keys: Keys, most_in_hand: int, answer_seconds: float) -> None:
         self._keys, self._most_in_hand = keys, most_in_hand
         self.answer_seconds = answer_seconds
+        self._threads = ThreadPoolExecutor(1, "keys")  # its own: a stranger waits for no work
         self._in_hand = 0
         self._buckets: dict[str, _Bucket] = {}
 
@@ -135,7 +137,7 @@ class Guard:
         if scheme.lower() != "bearer" or not text:
             raise Refusal(UNAUTHENTICATED)
         if not self._keys.is_fresh:
-            await run_in_threadpool(self._keys.refresh)
+            await in_threads(request, self._threads, self._keys.refresh)
         key = self._keys.holder(text.strip())
         if key is None:
             raise Refusal(UNAUTHENTICATED)

@@ -40,15 +40,16 @@ async def in_time(request: Request, work: Callable[P, T], *args: P.args, **kwarg
     The pool is our own: a cancelled call gives its place in anyio's back while its thread goes on,
     and a stuck disk would make threads without end.
     """
-    return await _in_time(request, request.app.state.threads, partial(work, *args, **kwargs))
+    return await in_threads(request, request.app.state.threads, partial(work, *args, **kwargs))
 
 
 async def order_in_time(request: Request, work: Callable[[], T]) -> T:
     """Do the work of a single order, in threads that are kept for them; see :func:`in_time`."""
-    return await _in_time(request, request.app.state.order_threads, work)
+    return await in_threads(request, request.app.state.order_threads, work)
 
 
-async def _in_time(request: Request, threads: Executor, work: Callable[[], T]) -> T:
+async def in_threads(request: Request, threads: Executor, work: Callable[[], T]) -> T:
+    """Do blocking work in some threads, until the deadline; see :func:`in_time`."""
     pending = partial(_measured, request.state.spent, time.perf_counter(), work)
     answer = asyncio.get_running_loop().run_in_executor(threads, pending)
     left = request.state.deadline - time.monotonic()

@@ -17,7 +17,6 @@ RETRY_AFTER_SECONDS = 30  # what is not ready
 BUSY_SECONDS = 1  # what is ready, but has enough to do
 ORDER_THREADS = 2  # one computes while another waits for the disk; more wait for each other
 OTHER_THREADS = 4  # of all that is no single order: it may take long, and keeps no order waiting
-SWITCH_SECONDS = 0.0005  # 5 ms by default, for which each send of a refusal waits for a thread
 MOST_IN_HAND = 32  # requests admitted at once: those that are worked on, and those that wait
 CALLS_A_SECOND = 50.0  # of one key, unless it was made for more
 MOST_CALLS_A_SECOND = 100_000.0

@@ -1,9 +1,8 @@
 """The event loop of the service: asyncio's, which looks for new events less often while it is busy.
 
 At each turn asyncio asks the system for events, and gives the interpreter's lock away for it even
-when it would not wait. Another thread that computes takes the lock and keeps it for
-``SWITCH_SECONDS``: a request of three turns waits three times. Here the loop first does what it has
-to do.
+when it would not wait. Another thread that computes takes the lock and keeps it for 5 ms: a request
+of three turns waits three times. Here the loop first does what it has to do.
 """
 
 from __future__ import annotations

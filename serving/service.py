@@ -6,7 +6,6 @@ python -m bentoml serve serving.service:Encours --host 127.0.0.1 --port 3000
 from __future__ import annotations
 
 import os
-import sys
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "true"  # before the import, which may cache it
 
@@ -14,10 +13,11 @@ from functools import cache
 from threading import Thread
 
 import bentoml
+from bentoml._internal.server.http import traffic
 from bentoml._internal.utils.analytics import usage_stats
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.workspace import Workspace
 from serving import loop
@@ -26,7 +26,7 @@ from serving.audit import Record
 from serving.envelope import configure_log
 from serving.in_hand import InHand
 from serving.keys import Keys
-from serving.limits import SWITCH_SECONDS, WORKERS
+from serving.limits import WORKERS
 from serving.opened import desk_from_environment
 from serving.sealer import Sealer
 from serving.warm import Warm
@@ -50,6 +50,24 @@ def _app() -> FastAPI:
     return create_app(_desk(), keys, in_hand=InHand.shared(workspace.workers))
 
 
+class Through:
+    """Stands for BentoML's time-out; serving/deadline.py has our own, in our own words.
+
+    BentoML's makes a task and a timer of a minute for each request, and keeps the timer, with all
+    of the request that hangs on it, when the answer is long gone.
+    """
+
+    def __init__(self, app: ASGIApp, timeout: float) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self._app(scope, receive, send)
+
+
+traffic.TimeoutMiddleware = Through  # type: ignore[assignment,misc]
+
+
 async def _every_path(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer every path that BentoML's probes leave.
 
@@ -64,7 +82,6 @@ async def _every_path(scope: Scope, receive: Receive, send: Send) -> None:
     name="encours",
     workers=WORKERS,
     http={"host": "127.0.0.1", "port": 3000},
-    traffic={"timeout": 60},  # the last resort: serving/api.py gives up sooner, in its own words
     logging={"access": {"enabled": False}},  # serving/envelope.py logs, without paths
     metrics={"enabled": False},  # they are labelled by path: assessment ids, without end
     tracing={"excluded_urls": ".*"},  # three spans an answer, for nobody
@@ -74,7 +91,6 @@ class Encours:
 
     def __init__(self) -> None:
         configure_log()
-        sys.setswitchinterval(SWITCH_SECONDS)
         _app().state.jobs.start()  # those that an earlier process left
         _sealer().start()
         Thread(target=_warm().readiness, daemon=True).start()  # before anybody asks

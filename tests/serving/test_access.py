@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 
@@ -258,6 +259,17 @@ def test_a_key_that_calls_too_often_is_told_when_to_come_back(app, keys):
     expect(refused, problems.TOO_MANY_CALLS)
     assert refused.headers["retry-after"] == "2"
     assert post(app, REQUEST_EXAMPLE, headers=other).status_code == 201
+
+
+def test_where_the_keys_cannot_be_read_in_time_the_caller_is_told(stub, monkeypatch, keys):
+    made, release = keys.make("a CRM", "crm", "the tests").text, threading.Event()
+    app = create_app(_Desk(stub), keys, answer_seconds=0.1)
+    monkeypatch.setattr(Keys, "is_fresh", False)
+    monkeypatch.setattr(keys, "refresh", lambda: release.wait(5))
+    begun = time.monotonic()
+    expect(call(app, "GET", f"/v1/assessments/{ID}", headers=bearer(made)), problems.SLOW_ANSWER)
+    assert time.monotonic() - begun < 3
+    release.set()
 
 
 def test_beyond_those_in_hand_the_next_is_told_to_come_back(keys, stub, monkeypatch):

@@ -154,3 +154,22 @@ def test_its_log_has_one_line_a_request_and_nothing_else_of_it(served):
 
 def test_it_listens_on_this_machine_only(served):
     assert "listening on http://127.0.0.1:" in served.log.read_text()
+
+
+def test_bentoml_keeps_no_timer_of_a_request_that_was_answered():
+    said = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from serving.service import Encours, Through\n"
+            "from _bentoml_impl.server.app import ServiceAppFactory\n"
+            "Encours.inject_config()\n"
+            "names = [one.cls.__name__ for one in ServiceAppFactory(Encours).middlewares]\n"
+            "print(Through.__name__ in names, 'TimeoutMiddleware' in names)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert said.stdout.split() == ["True", "False"]
