@@ -17,11 +17,10 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from models.alert_words import Figures
+from models.alert_words import Figures, Sentence
 from models.alerts_file import CODES, AlertRules, Code, Severity, load
 from models.depth import LETTERS
 from models.grades import GRADES, HORIZON_DAYS
-from models.wording import Words
 
 __all__ = [
     "Due",
@@ -155,7 +154,7 @@ class _Look(NamedTuple):
     is_over: bool
     is_worse: bool
     latch: Latch
-    words: Words
+    words: Sentence
     evidence: dict[str, Any]
 
 
@@ -201,7 +200,7 @@ def evaluate(before: Reference | None, now: State, rules: AlertRules, currency: 
 
 
 def _finding(code: Code, look: _Look, rules: AlertRules, *, is_again: bool) -> Finding:
-    severity, words = rules.severity(code), look.words
+    severity, words = rules.severity(code), look.words.written()
     return Finding(code, severity, is_again, look.latch.measure, words.fr, words.en, look.evidence)
 
 
