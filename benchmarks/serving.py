@@ -210,6 +210,7 @@ def bare_uvicorn(port: int) -> None:
         factory=True,
         workers=WORKERS,
         loop="serving.loop:new_loop",
+        http="serving.loop:BoundedProtocol",
         access_log=False,
     )
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:

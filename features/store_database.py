@@ -50,7 +50,8 @@ TROUBLES = {  # what databases say, and what we say
     "shutting down": "it is stopping",
 }
 _FILE = "file"
-LOOK_AGAIN_SECONDS = 0.0005  # for the writer's place
+LOOK_AGAIN_SECONDS = 0.0005  # for the writer's place; less often while it takes long
+MOST_SECONDS_BETWEEN_LOOKS = 0.02
 ROWS_A_CHUNK = 50_000  # written, or keys given
 ROWS_A_FETCH = 1_000  # transposed while they are in the processor's cache
 
@@ -137,9 +138,10 @@ def _take_the_writers_place(connection: sa.Connection, wait_seconds: float) -> N
                 cursor.execute("BEGIN IMMEDIATE")
             except pysqlite3.OperationalError as error:
                 waited = time.monotonic() - begun
-                if error.sqlite_errorcode != pysqlite3.SQLITE_BUSY or waited > wait_seconds:
+                is_busy = error.sqlite_errorcode & 0xFF == pysqlite3.SQLITE_BUSY
+                if not is_busy or waited > wait_seconds:
                     raise
-                time.sleep(max(LOOK_AGAIN_SECONDS, waited / 20))  # who wrote for long may go on
+                time.sleep(min(max(LOOK_AGAIN_SECONDS, waited / 20), MOST_SECONDS_BETWEEN_LOOKS))
             else:
                 return
     finally:

@@ -67,7 +67,7 @@ class Figures:
 
     def fill(self, fr: str, en: str) -> Sentence:
         """Put the figures in the sentences."""
-        return Sentence(fr, en, self._figures)
+        return Sentence(fr, en, dict(self._figures))
 
     def _put(self, name: str, write: Callable[..., Written], *values: object) -> Figures:
         self._figures[name] = write, values

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -18,13 +17,14 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 
-from serving.deadline import in_threads
+from serving.deadline import OneLook
 from serving.keys import Key, Keys, Role
 from serving.limits import BURST_SECONDS
 from serving.problems import (
     FORBIDDEN,
     LONG_BODY,
     OVERLOADED,
+    SLOW_ANSWER,
     TOO_MANY_CALLS,
     UNAUTHENTICATED,
     WRONG_TYPE,
@@ -127,7 +127,7 @@ class Guard:
     def __init__(self, keys: Keys, most_in_hand: int, answer_seconds: float) -> None:
         self._keys, self._most_in_hand = keys, most_in_hand
         self.answer_seconds = answer_seconds
-        self._threads = ThreadPoolExecutor(1, "keys")  # its own: a stranger waits for no work
+        self._look = OneLook(keys.refresh, "keys")
         self._in_hand = 0
         self._buckets: dict[str, _Bucket] = {}
 
@@ -137,11 +137,18 @@ class Guard:
         if scheme.lower() != "bearer" or not text:
             raise Refusal(UNAUTHENTICATED)
         if not self._keys.is_fresh:
-            await in_threads(request, self._threads, self._keys.refresh)
+            await self._refreshed(request.state.deadline - time.monotonic())
         key = self._keys.holder(text.strip())
         if key is None:
             raise Refusal(UNAUTHENTICATED)
         return key
+
+    async def _refreshed(self, seconds: float) -> None:
+        """Wait for the keys to be read; all who come meanwhile wait for the same reading."""
+        try:
+            await self._look.result(seconds)
+        except TimeoutError:
+            raise Refusal(SLOW_ANSWER) from None
 
     def count(self, key: Key) -> None:
         """Take a call from the key's bucket, or say when there is one again."""

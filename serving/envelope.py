@@ -51,8 +51,7 @@ def configure_log() -> None:
 class Envelope:
     """Around each request: its id, secure headers, one log line, and the net for failures.
 
-    A failure must not leave here: servers log it with its message, which may hold customer data,
-    and BentoML's time-out waits for an answer that never starts.
+    A failure must not leave here: servers log it with its message, which may hold customer data.
 
     Parameters
     ----------

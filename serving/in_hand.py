@@ -2,7 +2,8 @@
 
 Whoever connects is taken by the worker that looks first, and a client that keeps its connections
 may have all of them with one, while the other has nothing to do. A worker that sees this ends a
-connection; made anew, it may find the other one.
+connection; made anew, it may find the other one. Processes are told apart by their ids: services in
+several containers do not share a home's file.
 """
 
 from __future__ import annotations
@@ -45,10 +46,11 @@ class InHand:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.touch(0o600)
             with file.open("r+b") as opened:
-                opened.truncate(_BYTES)
-                cells = memoryview(mmap.mmap(opened.fileno(), _BYTES)).cast("q")
                 fcntl.flock(opened, fcntl.LOCK_EX)
                 try:
+                    opened.write(bytes(max(0, _BYTES - len(opened.read()))))  # room, before it is
+                    opened.flush()  # mapped: a full disk ends who writes to a map without
+                    cells = memoryview(mmap.mmap(opened.fileno(), _BYTES)).cast("q")
                     return cls(cells, _take_row(cells))
                 finally:
                     fcntl.flock(opened, fcntl.LOCK_UN)  # the map keeps the file open
@@ -69,18 +71,20 @@ class InHand:
 
 
 def _take_row(cells: memoryview[int]) -> int:
-    """Take a row that no living process has, for this one."""
-    free = (row for row in range(MOST_WORKERS) if not _is_alive(cells[row * _ROW + 1]))
-    row = next(free, None)
-    if row is None:
+    """Clear the rows of processes that ended, and take one."""
+    free = [row for row in range(MOST_WORKERS) if not _is_another(cells[row * _ROW + 1])]
+    for row in free:
+        cells[row * _ROW], cells[row * _ROW + 1] = 0, 0
+    if not free:
         raise OSError(None, f"{MOST_WORKERS} workers share it already")
     for place, value in enumerate((os.getppid(), os.getpid(), 0)):
-        cells[row * _ROW + place] = value
-    return row
+        cells[free[0] * _ROW + place] = value
+    return free[0]
 
 
-def _is_alive(process: int) -> bool:
-    if process == 0:
+def _is_another(process: int) -> bool:
+    """Tell whether a process lives, and is not this one, whose row was another's of before."""
+    if process in {0, os.getpid()}:
         return False
     try:
         os.kill(process, 0)

@@ -1,8 +1,9 @@
-"""The event loop of the service: asyncio's, which looks for new events less often while it is busy.
+"""What uvicorn runs the service on: an event loop, and a parser of requests that has a bound.
 
-At each turn asyncio asks the system for events, and gives the interpreter's lock away for it even
-when it would not wait. Another thread that computes takes the lock and keeps it for 5 ms: a request
-of three turns waits three times. Here the loop first does what it has to do.
+The loop is asyncio's, but looks for new events less often while it is busy. At each turn asyncio
+asks the system for events, and gives the interpreter's lock away for it even when it would not
+wait. Another thread that computes takes the lock and keeps it for 5 ms: a request of three turns
+waits three times. Here the loop first does what it has to do.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import selectors
 from collections.abc import Callable
 
 import uvicorn.config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MOST_TURNS = 8  # without a look at what has come meanwhile
+MOST_HEAD_BYTES = 64 * 1024  # of a request, before its body
 
 
 class BusySelector(selectors.DefaultSelector):
@@ -43,6 +46,32 @@ def factory(use_subprocess: bool = False) -> Callable[[], asyncio.AbstractEventL
     return new_loop
 
 
+class BoundedProtocol(HttpToolsProtocol):
+    """Refuses a request whose head does not end; the parser would keep all of it in memory."""
+
+    _head_bytes: int | None = None  # of the head that is being read
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """End to count."""
+        self._head_bytes = None
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came."""
+        super().data_received(data)
+        if self._head_bytes is None or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > MOST_HEAD_BYTES:
+            self.send_400_response("The request's head is too long.")
+
+
 def install() -> None:
-    """Have uvicorn make such loops where it may choose: BentoML leaves it the choice."""
+    """Have uvicorn take both where it may choose: BentoML leaves it the choice."""
     uvicorn.config.LOOP_FACTORIES["auto"] = f"{__name__}:{factory.__name__}"
+    uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{BoundedProtocol.__name__}"

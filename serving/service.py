@@ -23,10 +23,11 @@ from models.workspace import Workspace
 from serving import loop
 from serving.api import create_app
 from serving.audit import Record
+from serving.deadline import OneLook
 from serving.envelope import configure_log
 from serving.in_hand import InHand
 from serving.keys import Keys
-from serving.limits import WORKERS
+from serving.limits import ANSWER_SECONDS, WORKERS
 from serving.opened import desk_from_environment
 from serving.sealer import Sealer
 from serving.warm import Warm
@@ -44,6 +45,11 @@ def _sealer() -> Sealer:
 
 
 @cache
+def _readiness() -> OneLook[str | None]:
+    return OneLook(lambda: _warm().readiness() or _sealer().readiness(), "ready")
+
+
+@cache
 def _app() -> FastAPI:
     workspace = Workspace.from_environment()
     keys = Keys(lambda: Record.of(workspace))
@@ -53,8 +59,9 @@ def _app() -> FastAPI:
 class Through:
     """Stands for BentoML's time-out; serving/deadline.py has our own, in our own words.
 
-    BentoML's makes a task and a timer of a minute for each request, and keeps the timer, with all
-    of the request that hangs on it, when the answer is long gone.
+    BentoML's, which its configuration asks for and cannot turn off, makes a task and a timer of a
+    minute for each request, and keeps the timer, with all of the request that hangs on it, when the
+    answer is long gone.
     """
 
     def __init__(self, app: ASGIApp, timeout: float) -> None:
@@ -101,9 +108,12 @@ class Encours:
         _app().state.jobs.close()
         _sealer().stop()
 
-    def __is_ready__(self) -> bool:
+    async def __is_ready__(self) -> bool:
         """Answer ``/readyz``, with the reason when it is not."""
-        reason = _warm().readiness() or _sealer().readiness()
+        try:
+            reason = await _readiness().result(ANSWER_SECONDS)
+        except TimeoutError:
+            reason = "It takes too long to tell: a disk or a database does not answer."
         if reason is not None:
             raise HTTPException(503, reason)
         return True

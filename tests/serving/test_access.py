@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 
 from features.store import sqlite_url
 from serving import problems
@@ -263,13 +264,33 @@ def test_a_key_that_calls_too_often_is_told_when_to_come_back(app, keys):
 
 def test_where_the_keys_cannot_be_read_in_time_the_caller_is_told(stub, monkeypatch, keys):
     made, release = keys.make("a CRM", "crm", "the tests").text, threading.Event()
-    app = create_app(_Desk(stub), keys, answer_seconds=0.1)
     monkeypatch.setattr(Keys, "is_fresh", False)
     monkeypatch.setattr(keys, "refresh", lambda: release.wait(5))
+    app = create_app(_Desk(stub), keys, answer_seconds=0.1)
     begun = time.monotonic()
     expect(call(app, "GET", f"/v1/assessments/{ID}", headers=bearer(made)), problems.SLOW_ANSWER)
     assert time.monotonic() - begun < 3
     release.set()
+
+
+def test_all_who_come_while_the_keys_are_read_wait_for_one_reading(stub, keys, monkeypatch):
+    made, read = keys.make("a CRM", "crm", "the tests").text, []
+    monkeypatch.setattr(Keys, "is_fresh", False)
+
+    def fails_slowly() -> None:
+        read.append(time.sleep(0.5))
+        raise SQLAlchemyError
+
+    monkeypatch.setattr(keys, "refresh", fails_slowly)
+    app = create_app(_Desk(stub), keys)
+
+    async def many() -> list[int]:
+        path, headers = f"/v1/assessments/{ID}", bearer(made)
+        asked = (_call(app, "GET", path, headers=headers) for _ in range(20))
+        return [one.status_code for one in await asyncio.gather(*asked)]
+
+    assert asyncio.run(many()) == [problems.NOT_READY.status] * 20
+    assert len(read) == 1
 
 
 def test_beyond_those_in_hand_the_next_is_told_to_come_back(keys, stub, monkeypatch):

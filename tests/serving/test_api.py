@@ -502,12 +502,12 @@ def test_what_waits_too_long_for_a_thread_is_never_assessed(stub, monkeypatch):
 
 def test_what_takes_long_keeps_no_order_waiting(stub, monkeypatch):
     monkeypatch.setattr(api, "OTHER_THREADS", 1)
-    app, release = create_app(stub), threading.Event()
-    stub.find = lambda _id: (release.wait(5), ANSWER)[1]
+    app, release, begun = create_app(stub), threading.Event(), threading.Event()
+    stub.find = lambda _id: (begun.set(), release.wait(5), ANSWER)[2]
 
     async def both() -> tuple[int, bool]:
         long = asyncio.create_task(_call(app, "GET", f"/v1/assessments/{ID}", headers=BEARER))
-        await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(begun.wait, 5)
         order = {"content": json.dumps(REQUEST_EXAMPLE), "headers": JSON}
         answer = await _call(app, "POST", "/v1/assessments", **order)
         was_waiting = not long.done()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from array import array
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from serving.in_hand import InHand
 
 WORKER = """
 import sys
+from array import array
 from pathlib import Path
 from serving.in_hand import InHand
 mine = InHand.shared(Path(sys.argv[1]))
@@ -98,12 +100,23 @@ def test_without_the_file_a_worker_is_alone_and_says_so(tmp_path):
     assert [line["event"] for line in logs] == ["workers_not_shared"]
 
 
-def test_more_workers_than_there_are_places_are_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(in_hand, "_is_alive", lambda process: process == os.getpid())
+def test_rows_of_processes_that_ended_are_cleared(tmp_path):
+    file, mine = tmp_path / "workers", (os.getppid(), os.getpid(), 7)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    rows = [*mine, *(0, 0, 0), *(os.getppid(), ended.pid, 0)]
+    file.write_bytes(array("q", rows).tobytes())
+    taken = InHand.shared(file)
+    taken.add(5)
+    assert taken.is_much() is False
+    kept = array("q", file.read_bytes())
+    assert list(kept[:3]) == [os.getppid(), os.getpid(), 5]
+    assert list(kept[3:]) == [0] * (len(kept) - 3)
+
+
+def test_more_workers_than_there_are_places_are_alone(tmp_path):
     file = tmp_path / "workers"
+    file.write_bytes(array("q", [1, os.getppid(), 0] * in_hand.MOST_WORKERS).tobytes())
     with structlog.testing.capture_logs() as logs:
-        for _ in range(in_hand.MOST_WORKERS):
-            InHand.shared(file)
-        assert logs == []
         assert InHand.shared(file).is_much() is False
     assert [line["why"] for line in logs] == ["64 workers share it already"]

@@ -9,7 +9,7 @@ import time
 import uvicorn.config
 
 from serving import loop
-from serving.loop import MOST_TURNS, BusySelector, new_loop
+from serving.loop import MOST_TURNS, BoundedProtocol, BusySelector, new_loop
 
 
 def test_an_event_is_seen_within_some_turns_of_a_loop_that_is_never_idle():
@@ -38,8 +38,8 @@ def test_an_idle_loop_sees_an_event_at_once_and_sleeps_as_long_as_asked():
         with here, there:
             here.setblocking(False)
             running = asyncio.get_running_loop()
-            running.call_later(0.05, there.send, b"x")
             begun = time.perf_counter()
+            running.call_later(0.05, there.send, b"x")
             await running.sock_recv(here, 1)
             seen = time.perf_counter() - begun
             await asyncio.sleep(0.05)
@@ -59,10 +59,14 @@ def test_a_thread_wakes_the_loop():
         assert [runner.run(answer()) for _ in range(100)] == [17] * 100
 
 
-def test_uvicorn_takes_it_where_it_may_choose(monkeypatch):
-    monkeypatch.setattr(uvicorn.config, "LOOP_FACTORIES", dict(uvicorn.config.LOOP_FACTORIES))
+def test_uvicorn_takes_both_where_it_may_choose(monkeypatch):
+    for name in ("LOOP_FACTORIES", "HTTP_PROTOCOLS"):
+        monkeypatch.setattr(uvicorn.config, name, dict(getattr(uvicorn.config, name)))
     loop.install()
-    factory = uvicorn.Config("serving.service:Encours").get_loop_factory()
+    config = uvicorn.Config("serving.api:create_app")
+    config.load()
+    assert config.http_protocol_class is BoundedProtocol
+    factory = config.get_loop_factory()
     assert factory is not None
     made = factory()
     try:

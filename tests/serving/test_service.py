@@ -156,7 +156,7 @@ def test_it_listens_on_this_machine_only(served):
     assert "listening on http://127.0.0.1:" in served.log.read_text()
 
 
-def test_bentoml_keeps_no_timer_of_a_request_that_was_answered():
+def test_our_deadlines_stand_in_the_place_of_bentomls_time_out():
     said = subprocess.run(
         [
             sys.executable,
@@ -173,3 +173,25 @@ def test_bentoml_keeps_no_timer_of_a_request_that_was_answered():
         timeout=120,
     )
     assert said.stdout.split() == ["True", "False"]
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"GET /", b"GET / HTTP/1.1\r\nX-A: ", b"GET / HTTP/1.1\r\n"],
+    ids=["path", "header", "headers"],
+)
+def test_a_head_that_does_not_end_is_cut_off(served, begin):
+    piece = b"x" * 4096 if begin[-1:] != b"\n" else b"X-A: 1\r\n" * 500
+    sent, answer = 0, b""
+    with socket.create_connection(
+        ("127.0.0.1", served.client.base_url.port), timeout=20
+    ) as connection:
+        connection.sendall(begin)
+        try:
+            while sent < 10_000_000:
+                connection.sendall(piece)
+                sent += len(piece)
+            answer = connection.recv(1000)
+        except OSError:  # it was cut while we sent
+            pass
+    assert sent < 10_000_000 or answer.startswith(b"HTTP/1.1 400")
