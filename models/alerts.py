@@ -17,10 +17,11 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
-from models.alert_words import Figures, Sentence
+from models.alert_words import Figures
 from models.alerts_file import CODES, AlertRules, Code, Severity, load
 from models.depth import LETTERS
 from models.grades import GRADES, HORIZON_DAYS
+from models.wording import Words
 
 __all__ = [
     "Due",
@@ -154,7 +155,13 @@ class _Look(NamedTuple):
     is_over: bool
     is_worse: bool
     latch: Latch
-    words: Sentence
+    told: Callable[[], _Told]
+
+
+class _Told(NamedTuple):
+    """A sentence and its evidence, written only when it is told: most looks find nothing new."""
+
+    words: Words
     evidence: dict[str, Any]
 
 
@@ -200,8 +207,8 @@ def evaluate(before: Reference | None, now: State, rules: AlertRules, currency: 
 
 
 def _finding(code: Code, look: _Look, rules: AlertRules, *, is_again: bool) -> Finding:
-    severity, words = rules.severity(code), look.words.written()
-    return Finding(code, severity, is_again, look.latch.measure, words.fr, words.en, look.evidence)
+    severity, (words, evidence) = rules.severity(code), look.told()
+    return Finding(code, severity, is_again, look.latch.measure, words.fr, words.en, evidence)
 
 
 # ------------------------------------------------------------------------------------- reference
@@ -283,34 +290,42 @@ _COVERS: frozenset[Code] = frozenset({"cover_withdrawn", "cover_refused", "cover
 
 def _insolvency(seen: _Seen) -> _Look:
     now, currency = seen.now, seen.currency
-    words = (
-        Figures(currency)
-        .money("owed", now.exposure_cents)
-        .fill(
-            "Une procédure collective est ouverte ; encours {owed}.",
-            "Insolvency proceedings are open; exposure {owed}.",
-        )
-    )
     opened = now.insolvency_opened
-    return _Look(opened, not opened, False, Latch(1.0), words, _owed(now))
+
+    def told() -> _Told:
+        words = (
+            Figures(currency)
+            .money("owed", now.exposure_cents)
+            .fill(
+                "Une procédure collective est ouverte ; encours {owed}.",
+                "Insolvency proceedings are open; exposure {owed}.",
+            )
+        )
+        return _Told(words, _owed(now))
+
+    return _Look(opened, not opened, False, Latch(1.0), told)
 
 
 def _default(seen: _Seen) -> _Look:
     now, currency = seen.now, seen.currency
-    words = (
-        Figures(currency)
-        .money("overdue", now.overdue_cents)
-        .money("owed", now.exposure_cents)
-        .days("days", now.longest_overdue_days)
-        .fill(
-            "Le client est en défaut au sens de la politique : {overdue} échus sans litige, depuis "
-            "{days} au plus, sur un encours de {owed}.",
-            "The customer is in default by the policy's definition: {overdue} overdue and "
-            "undisputed, for {days} at most, of an exposure of {owed}.",
-        )
-    )
     holds = now.in_default and not now.insolvency_opened  # that is told already
-    return _Look(holds, not now.in_default, False, Latch(1.0), words, _owed(now))
+
+    def told() -> _Told:
+        words = (
+            Figures(currency)
+            .money("overdue", now.overdue_cents)
+            .money("owed", now.exposure_cents)
+            .days("days", now.longest_overdue_days)
+            .fill(
+                "Le client est en défaut au sens de la politique : {overdue} échus sans litige, "
+                "depuis {days} au plus, sur un encours de {owed}.",
+                "The customer is in default by the policy's definition: {overdue} overdue and "
+                "undisputed, for {days} at most, of an exposure of {owed}.",
+            )
+        )
+        return _Told(words, _owed(now))
+
+    return _Look(holds, not now.in_default, False, Latch(1.0), told)
 
 
 def _cover_withdrawn(seen: _Seen) -> _Look | None:
@@ -329,19 +344,22 @@ def _cover_gone(seen: _Seen, *, had_one: bool) -> _Look | None:
         return None
     is_told = not had_one and "cover_withdrawn" in seen.latches
     holds = now.cover == "refused" and (base > 0) == had_one and not is_told
-    figures = Figures(currency).money("was", base).money("owed", now.exposure_cents)
-    withdrawn = (
-        "L’assureur a retiré son agrément de {was} ; encours {owed}.",
-        "The insurer withdrew his cover of {was}; exposure {owed}.",
-    )
-    refused = (
-        "L’assureur refuse sa garantie ; encours {owed}.",
-        "The insurer refuses to cover the customer; exposure {owed}.",
-    )
-    words = figures.fill(*(withdrawn if had_one else refused))
-    evidence = {**_cover_evidence(base, now), **_owed(now)}
     is_over = now.cover == "in_force" and now.covered_cents > 0
-    return _Look(holds, is_over, False, Latch(1.0, base), words, evidence)
+
+    def told() -> _Told:
+        figures = Figures(currency).money("was", base).money("owed", now.exposure_cents)
+        withdrawn = (
+            "L’assureur a retiré son agrément de {was} ; encours {owed}.",
+            "The insurer withdrew his cover of {was}; exposure {owed}.",
+        )
+        refused = (
+            "L’assureur refuse sa garantie ; encours {owed}.",
+            "The insurer refuses to cover the customer; exposure {owed}.",
+        )
+        words = figures.fill(*(withdrawn if had_one else refused))
+        return _Told(words, {**_cover_evidence(base, now), **_owed(now)})
+
+    return _Look(holds, is_over, False, Latch(1.0, base), told)
 
 
 def _cover_reduced(seen: _Seen) -> _Look | None:
@@ -356,24 +374,27 @@ def _cover_reduced(seen: _Seen) -> _Look | None:
     if now.cover == "unknown" or base is None:
         return None
     lost, least = 1 - now.covered_cents / base if base else 0.0, rules.cover_reduced.at_least_rate
-    words = (
-        Figures(currency)
-        .money("was", base)
-        .money("now", now.covered_cents)
-        .rate("lost", lost)
-        .money("owed", now.exposure_cents)
-        .fill(
-            "La garantie de l’assureur est passée de {was} à {now} ({lost} de moins) ; encours "
-            "{owed}.",
-            "The insurer's cover went from {was} to {now} ({lost} less); exposure {owed}.",
-        )
-    )
     gone = now.cover == "refused"  # told as such
     holds = not gone and lost >= least
     worse = not gone and latch is not None and lost >= latch.measure + float(least)
-    evidence = {**_cover_evidence(base, now), "lost_rate": lost, **_owed(now)}
     is_over = gone or lost <= 0
-    return _Look(holds, is_over, worse, Latch(lost, base), words, evidence)
+
+    def told() -> _Told:
+        words = (
+            Figures(currency)
+            .money("was", base)
+            .money("now", now.covered_cents)
+            .rate("lost", lost)
+            .money("owed", now.exposure_cents)
+            .fill(
+                "La garantie de l’assureur est passée de {was} à {now} ({lost} de moins) ; encours "
+                "{owed}.",
+                "The insurer's cover went from {was} to {now} ({lost} less); exposure {owed}.",
+            )
+        )
+        return _Told(words, {**_cover_evidence(base, now), "lost_rate": lost, **_owed(now)})
+
+    return _Look(holds, is_over, worse, Latch(lost, base), told)
 
 
 def _cents(base: float | str | None) -> int | None:
@@ -393,23 +414,29 @@ def _grade(seen: _Seen) -> _Look | None:
         return None
     lost = _place(now.grade) - _place(base)
     holds = lost >= rule.at_least_notches and _place(now.grade) >= _place(rule.from_grade)
-    words = (
-        Figures(currency)
-        .text("was", base)
-        .text("now", str(now.grade))
-        .rate("p", _known(now.default_probability))
-        .text("horizon", str(HORIZON_DAYS))
-        .money("owed", now.exposure_cents)
-        .fill(
-            "La classe est passée de {was} à {now} : probabilité de défaut de {p} à {horizon} "
-            "jours ; encours {owed}.",
-            "The grade went from {was} to {now}: a probability of default of {p} within {horizon} "
-            "days; exposure {owed}.",
-        )
-    )
     worse = latch is not None and lost >= latch.measure + rule.again_after_notches
-    evidence = {"grade_before": base, "grade": now.grade, "notches": lost, **_risk_evidence(now)}
-    return _Look(holds, lost < rule.clears_below, worse, Latch(lost, base), words, evidence)
+
+    def told() -> _Told:
+        words = (
+            Figures(currency)
+            .text("was", base)
+            .text("now", str(now.grade))
+            .rate("p", _known(now.default_probability))
+            .text("horizon", str(HORIZON_DAYS))
+            .money("owed", now.exposure_cents)
+            .fill(
+                "La classe est passée de {was} à {now} : probabilité de défaut de {p} à {horizon} "
+                "jours ; encours {owed}.",
+                "The grade went from {was} to {now}: a probability of default of {p} within "
+                "{horizon} days; exposure {owed}.",
+            )
+        )
+        return _Told(
+            words,
+            {"grade_before": base, "grade": now.grade, "notches": lost, **_risk_evidence(now)},
+        )
+
+    return _Look(holds, lost < rule.clears_below, worse, Latch(lost, base), told)
 
 
 def _probability(seen: _Seen) -> _Look | None:
@@ -429,26 +456,29 @@ def _probability(seen: _Seen) -> _Look | None:
     times = now_is / base
     holds = times >= rule.at_least_times and now_is >= rule.above_rate
     worse = latch is not None and times >= latch.measure * float(rule.again_after_times)
-    words = (
-        Figures(currency)
-        .rate("was", base)
-        .rate("now", now_is)
-        .times("times", times)
-        .text("horizon", str(HORIZON_DAYS))
-        .money("owed", now.exposure_cents)
-        .fill(
-            "La probabilité de défaut à {horizon} jours est passée de {was} à {now}, multipliée "
-            "par {times} ; encours {owed}.",
-            "The probability of default within {horizon} days went from {was} to {now}, times "
-            "{times}; exposure {owed}.",
-        )
-    )
     is_over = times < rule.clears_below_times
-    evidence = {"default_probability_before": base, "times": times, **_risk_evidence(now)}
     is_told = "grade_worsened" in latches  # the same, in notches
-    return _Look(
-        holds and not is_told, is_over, worse and not is_told, Latch(times, base), words, evidence
-    )
+
+    def told() -> _Told:
+        words = (
+            Figures(currency)
+            .rate("was", base)
+            .rate("now", now_is)
+            .times("times", times)
+            .text("horizon", str(HORIZON_DAYS))
+            .money("owed", now.exposure_cents)
+            .fill(
+                "La probabilité de défaut à {horizon} jours est passée de {was} à {now}, "
+                "multipliée par {times} ; encours {owed}.",
+                "The probability of default within {horizon} days went from {was} to {now}, times "
+                "{times}; exposure {owed}.",
+            )
+        )
+        return _Told(
+            words, {"default_probability_before": base, "times": times, **_risk_evidence(now)}
+        )
+
+    return _Look(holds and not is_told, is_over, worse and not is_told, Latch(times, base), told)
 
 
 def _overdue(seen: _Seen) -> _Look:
@@ -457,19 +487,25 @@ def _overdue(seen: _Seen) -> _Look:
     least = 100 * rule.at_least_amount
     material = cents >= least and cents >= rule.at_least_rate * max(0, now.exposure_cents)
     is_over = days <= rule.clears_days or 2 * cents < least
-    words = (
-        Figures(currency)
-        .money("overdue", cents)
-        .money("owed", now.exposure_cents)
-        .days("days", days)
-        .fill(
-            "{overdue} sont échus sans litige, depuis {days} au plus, sur un encours de {owed}.",
-            "{overdue} are overdue and undisputed, for {days} at most, of an exposure of {owed}.",
-        )
-    )
     holds = days > rule.after_days and material
     worse = latch is not None and material and days >= latch.measure + rule.again_after_days
-    return _Look(holds, is_over, worse, Latch(float(days)), words, _owed(now))
+
+    def told() -> _Told:
+        words = (
+            Figures(currency)
+            .money("overdue", cents)
+            .money("owed", now.exposure_cents)
+            .days("days", days)
+            .fill(
+                "{overdue} sont échus sans litige, depuis {days} au plus, sur un encours de "
+                "{owed}.",
+                "{overdue} are overdue and undisputed, for {days} at most, of an exposure of "
+                "{owed}.",
+            )
+        )
+        return _Told(words, _owed(now))
+
+    return _Look(holds, is_over, worse, Latch(float(days)), told)
 
 
 def _limit(seen: _Seen) -> _Look:
@@ -477,51 +513,55 @@ def _limit(seen: _Seen) -> _Look:
     rule, limit = rules.limit_exceeded, now.limit_cents or 0
     above = now.exposure_cents - limit
     holds = above > rule.above_rate * limit and above >= 100 * rule.at_least_amount
-    words = (
-        Figures(currency)
-        .money("owed", now.exposure_cents)
-        .money("limit", limit)
-        .money("above", above)
-        .fill(
-            "L’encours de {owed} dépasse la limite de {limit} de {above}.",
-            "The exposure of {owed} is {above} above the limit of {limit}.",
-        )
-    )
     worse = latch is not None and above >= latch.measure * float(rule.again_after_times)
-    evidence = {**_owed(now), "limit": _units(limit), "above": _units(above)}
     is_over = now.limit_cents is None or above <= 0
-    return _Look(
-        holds and now.limit_cents is not None, is_over, worse, Latch(float(above)), words, evidence
-    )
+
+    def told() -> _Told:
+        words = (
+            Figures(currency)
+            .money("owed", now.exposure_cents)
+            .money("limit", limit)
+            .money("above", above)
+            .fill(
+                "L’encours de {owed} dépasse la limite de {limit} de {above}.",
+                "The exposure of {owed} is {above} above the limit of {limit}.",
+            )
+        )
+        return _Told(words, {**_owed(now), "limit": _units(limit), "above": _units(above)})
+
+    return _Look(holds and now.limit_cents is not None, is_over, worse, Latch(float(above)), told)
 
 
 def _deadline(seen: _Seen) -> _Look | None:
     latch, now, rules, currency = seen.latch, seen.now, seen.rules, seen.currency
     if now.cover == "unknown":
         return None
-    rule, told = rules.insurer_deadline, () if latch is None else latch.marks
+    rule, marked = rules.insurer_deadline, () if latch is None else latch.marks
     material = [one for one in now.deadlines if one.open_cents >= 100 * rule.at_least_amount]
     near = [one for one in material if -rule.missed_days <= one.days_left <= rule.within_days]
     open_ids = {one.invoice_id for one in now.deadlines}
-    new = sorted((one for one in near if one.invoice_id not in told), key=lambda d: d.days_left)
-    marks = tuple(sorted({id for id in told if id in open_ids} | {d.invoice_id for d in new}))
+    new = sorted((one for one in near if one.invoice_id not in marked), key=lambda d: d.days_left)
+    marks = tuple(sorted({id for id in marked if id in open_ids} | {d.invoice_id for d in new}))
     first = new[0] if new else Due("", now.at.date(), 0, 0)
-    words = (
-        Figures(currency)
-        .text("invoice", first.invoice_id)
-        .money("open", first.open_cents)
-        .day("due", first.due_on)
-        .text("others", str(len(new) - 1))
-        .fill(
-            "Facture {invoice}, {open} impayés : menace de sinistre à déclarer à l’assureur au "
-            "plus tard le {due}" + (" ; {others} autre(s) suivent." if len(new) > 1 else "."),
-            "Invoice {invoice}, {open} unpaid: the insurer must be told of a threatened loss by "
-            "{due} at the latest" + ("; {others} other(s) follow." if len(new) > 1 else "."),
+    is_over = not any(id in open_ids for id in marked) and not near
+
+    def told() -> _Told:
+        words = (
+            Figures(currency)
+            .text("invoice", first.invoice_id)
+            .money("open", first.open_cents)
+            .day("due", first.due_on)
+            .text("others", str(len(new) - 1))
+            .fill(
+                "Facture {invoice}, {open} impayés : menace de sinistre à déclarer à l’assureur au "
+                "plus tard le {due}" + (" ; {others} autre(s) suivent." if len(new) > 1 else "."),
+                "Invoice {invoice}, {open} unpaid: the insurer must be told of a threatened loss "
+                "by {due} at the latest" + ("; {others} other(s) follow." if len(new) > 1 else "."),
+            )
         )
-    )
-    evidence = {"invoices": [_due_shown(one) for one in new], **_owed(now)}
-    is_over = not any(id in open_ids for id in told) and not near
-    return _Look(bool(near), is_over, bool(new), Latch(len(marks), None, marks), words, evidence)
+        return _Told(words, {"invoices": [_due_shown(one) for one in new], **_owed(now)})
+
+    return _Look(bool(near), is_over, bool(new), Latch(len(marks), None, marks), told)
 
 
 def _due_shown(one: Due) -> dict[str, Any]:
@@ -542,20 +582,23 @@ def _depth(seen: _Seen) -> _Look:
     lost = place - LETTERS.index(base)
     holds = lost >= rule.at_least_letters and place >= least and now.exposure_cents > 0
     worse = latch is not None and lost >= latch.measure + rule.again_after_letters
-    words = (
-        Figures(currency)
-        .text("was", base)
-        .text("now", now.data_depth)
-        .money("owed", now.exposure_cents)
-        .fill(
-            "On en sait moins sur ce client : profondeur des données de {was} à {now} ; encours "
-            "{owed}.",
-            "Less is known of this customer: data depth from {was} to {now}; exposure {owed}.",
-        )
-    )
-    evidence = {"data_depth_before": base, "data_depth": now.data_depth, **_owed(now)}
     is_over = lost < rule.clears_below
-    return _Look(holds, is_over, worse, Latch(float(lost), base), words, evidence)
+
+    def told() -> _Told:
+        words = (
+            Figures(currency)
+            .text("was", base)
+            .text("now", now.data_depth)
+            .money("owed", now.exposure_cents)
+            .fill(
+                "On en sait moins sur ce client : profondeur des données de {was} à {now} ; "
+                "encours {owed}.",
+                "Less is known of this customer: data depth from {was} to {now}; exposure {owed}.",
+            )
+        )
+        return _Told(words, {"data_depth_before": base, "data_depth": now.data_depth, **_owed(now)})
+
+    return _Look(holds, is_over, worse, Latch(float(lost), base), told)
 
 
 _LOOKS: Mapping[Code, _Rule] = {

@@ -109,7 +109,7 @@ def in_words(change: Change, was: Order, then: Words, currency: str) -> Words:
         ),
     }
     sentence = sentences[change.kind]
-    return said.fill(sentence.fr + " : {fr}", sentence.en + ": {en}").written()
+    return said.fill(sentence.fr + " : {fr}", sentence.en + ": {en}")
 
 
 def _once_paid(change: Change) -> Words:

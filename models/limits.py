@@ -111,6 +111,11 @@ class Situation:
         """Return what would be lost of an exposure, in cents; a customer in credit owes nothing."""
         return max(Decimal(0), exposure_cents) - self.insured(exposure_cents)
 
+    @cached_property
+    def uninsured_now(self) -> Decimal:
+        """Return what would be lost of what is owed, in cents."""
+        return self.uninsured(Decimal(self.owed_cents))
+
 
 _FACTS: frozenset[str] = frozenset(get_args(Fact))
 _NOT_NEGATIVE = (

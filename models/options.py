@@ -182,8 +182,8 @@ def expected_loss(
 
 def _added(on_credit_cents: Decimal, situation: Situation) -> Decimal:
     """Return the uninsured exposure that an amount on credit adds, in cents."""
-    before = Decimal(situation.owed_cents)
-    return situation.uninsured(before + on_credit_cents) - situation.uninsured(before)
+    reached = situation.owed_cents + on_credit_cents
+    return situation.uninsured(reached) - situation.uninsured_now
 
 
 def added_uninsured(offer: Offer, situation: Situation) -> Decimal:

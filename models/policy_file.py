@@ -39,6 +39,9 @@ CustomerFact = Literal[
 SECURITIES: tuple[Security, ...] = ("retention_of_title", "bank_guarantee", "letter_of_credit")
 """What may stand behind the order; the loss that is left falls along them."""
 
+SECURED = frozenset({*SECURITIES, "factoring"})
+"""Options whose loss given default is their own."""
+
 CHAINS: tuple[tuple[Kind, ...], ...] = (
     ("reduced_limit",),
     ("shorter_terms",),
@@ -369,8 +372,7 @@ class Policy(Whole):
 
     def lgd_of(self, kind: Kind) -> Decimal:
         """Return the loss given default of what an option leaves on credit."""
-        secured = (*SECURITIES, "factoring")
-        share = getattr(self.lgd_rate, kind) if kind in secured else self.lgd_rate.unsecured
+        share = getattr(self.lgd_rate, kind) if kind in SECURED else self.lgd_rate.unsecured
         return Decimal(share)
 
     @cached_property

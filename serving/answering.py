@@ -295,13 +295,11 @@ def _margins_shown(views: Views) -> dict[str, dict[int, str]]:
     """
     shown: dict[str, dict[int, str]] = {}
     for question, (terms, margins) in views.margins.items():
-        pairs = sorted(zip(terms.tolist(), margins.tolist(), strict=True))
-        shown[question] = {}
-        before = None
-        for term, margin in pairs:
-            if question == "default" or margin != before:
-                shown[question][term] = margin.hex()
-            before = margin
+        order = np.argsort(terms)
+        if question == "late":
+            order = order[np.diff(margins[order], prepend=np.nan) != 0]
+        pairs = zip(terms[order].tolist(), margins[order].tolist(), strict=True)
+        shown[question] = {term: margin.hex() for term, margin in pairs}
     return shown
 
 
