@@ -32,6 +32,7 @@ from serving.opened import desk_from_environment
 from serving.sealer import Sealer
 from serving.warm import Warm
 
+OURS = "/v1/"
 loop.install()
 usage_stats.do_not_track.cache_clear()  # `bentoml serve` asked before it imported this file
 
@@ -62,6 +63,9 @@ class Through:
     BentoML's, which its configuration asks for and cannot turn off, makes a task and a timer of a
     minute for each request, and keeps the timer, with all of the request that hangs on it, when the
     answer is long gone.
+
+    What is asked of our routes goes straight to them: on the way by BentoML's routes are four more
+    functions that it makes for each request, for itself.
     """
 
     def __init__(self, app: ASGIApp, timeout: float) -> None:
@@ -69,7 +73,8 @@ class Through:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
-        await self._app(scope, receive, send)
+        is_ours = scope["type"] == "http" and scope["path"].startswith(OURS)
+        await (_every_path if is_ours else self._app)(scope, receive, send)
 
 
 traffic.TimeoutMiddleware = Through  # type: ignore[assignment,misc]
