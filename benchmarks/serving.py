@@ -29,6 +29,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from multiprocessing import get_context
 from pathlib import Path
@@ -245,7 +246,6 @@ def started(server: Server, home: Path, logs: Path) -> Iterator[Running]:
     environment = {
         **os.environ,
         "ENCOURS_HOME": str(home),
-        "ENCOURS_TODAY": _today(home),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PYTHONPATH": str(ROOT),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -329,7 +329,11 @@ def _of_process(pid: int) -> Memory:
 
 
 def make(home: Path, invoices: int) -> None:
-    """Simulate a ledger, train quickly as `encours run` does, and put both curves in charge."""
+    """Simulate a ledger, train quickly as `encours run` does, and put both curves in charge.
+
+    The ledger ends the day before: orders are assessed as of now, as in production. Of a past day
+    the ledger of today may know better, and is asked once more for each answer.
+    """
     from features.history import build
     from features.importers.tabular import load_mapping, read
     from features.simulator import Simulation, simulate, write
@@ -341,7 +345,9 @@ def make(home: Path, invoices: int) -> None:
     from training.train import Books, Plan, train_default, train_late
 
     workspace, ledger_files = Workspace(home), home / "simulated"
-    write(simulate(Simulation(invoices=invoices, seed=SEED)).tables, ledger_files)
+    yesterday = datetime.now(UTC).date() - timedelta(days=1)
+    asked = Simulation(invoices=invoices, seed=SEED, ends_on=yesterday)
+    write(simulate(asked).tables, ledger_files)
     imported = read(ledger_files, load_mapping(ROOT / "mappings" / "encours.yaml"))
     store = Store(workspace.facts_url, "EUR")
     store.append(imported.ledger, Source(imported.sources))
@@ -411,14 +417,6 @@ def _customers(home: Path) -> list[str]:
 
     facts = Store(Workspace(home).facts_url).read(columns={"customers": ("customer_id",)})
     return sorted(facts["customers"]["customer_id"].tolist())
-
-
-def _today(home: Path) -> str:
-    from features.store import Store
-    from models.situation import as_date
-    from models.workspace import Workspace
-
-    return as_date(Store(Workspace(home).facts_url).last_day()).isoformat()
 
 
 # ------------------------------------------------------------------------------------ the figures
@@ -510,7 +508,7 @@ def bench(console: Console, asked: argparse.Namespace) -> bool:
             with console.status("a ledger, and curves"):
                 make(home, asked.invoices)
         save_for_mlflow(home, Path(scratch))
-        given = (home, Path(scratch) / "stages.db", _today(home), orders(home, 100))
+        given = (home, Path(scratch) / "stages.db", orders(home, 100))
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
             spent = alone.submit(stages.measure, *given).result()
             recording = alone.submit(stages.recording, *given).result()
@@ -559,7 +557,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     of = parser.add_argument
     of("--invoices", type=int, default=40_000, help="of the simulated ledger")
-    of("--home", type=Path, help="a trained ENCOURS_HOME, instead of a simulated ledger")
+    of("--home", type=Path, help="a trained ENCOURS_HOME, instead of one with a simulated ledger")
     of("--rounds", type=int, default=7)
     of("--seconds", type=float, default=6.0, help="of a round")
     of("--page", type=Path, default=PAGE, help="where the table is kept")

@@ -6,7 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from statistics import median
@@ -19,7 +19,6 @@ from serving.audit import Entry
 MOST_MS = 6.0
 MOST_RECORDING_MS = 10.0
 REPEATS = 5  # the first compiles
-LAST = datetime.max.time()
 REST = "the rest: usual order, evidence, place"
 
 
@@ -48,9 +47,7 @@ class Stopwatch:
         return timed
 
 
-def measure(
-    home: Path, record: Path, today: str, orders: Sequence[dict[str, Any]]
-) -> dict[str, float]:
+def measure(home: Path, record: Path, orders: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Assess orders one after the other; give the milliseconds of each stage of one of them.
 
     The least of some repeats, stage by stage: what else runs on the machine only adds to it.
@@ -79,7 +76,7 @@ def measure(
         (answering, "to_bytes", "written as JSON"),
         (Record, "append_many", "record, without waiting for the disk"),
     )
-    workspace, now = Workspace(home), datetime.combine(date.fromisoformat(today), LAST, UTC)
+    workspace, now = Workspace(home), datetime.now(UTC)
     store, kept = Store(workspace.facts_url), Record(f"sqlite:///{record}")
     asked = [(one["customer"]["id"], OrderGiven(**one["order"]).in_cents()) for one in orders]
     with ExitStack() as stack:
@@ -97,9 +94,7 @@ def measure(
     return least
 
 
-def recording(
-    home: Path, record: Path, today: str, orders: Sequence[dict[str, Any]]
-) -> tuple[float, float]:
+def recording(home: Path, record: Path, orders: Sequence[dict[str, Any]]) -> tuple[float, float]:
     """Assess each order with the record and without, by turns; give both medians, milliseconds.
 
     On the clock: with the record means on the disk (fsync).
@@ -113,7 +108,7 @@ def recording(
     def forgets(self: Record, new: Sequence[Any], *_more: Any) -> list[Entry]:
         return [Entry(0, one.id, one.kind, one.body, "0" * 64) for one in new]
 
-    workspace, now = Workspace(home), datetime.combine(date.fromisoformat(today), LAST, UTC)
+    workspace, now = Workspace(home), datetime.now(UTC)
     store, kept = Store(workspace.facts_url), Record(f"sqlite:///{record}")
     assess = Assessor(store, kept, workspace, lambda: now).assess
     took: dict[str, list[float]] = {"with": [], "without": []}
