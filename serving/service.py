@@ -1,6 +1,9 @@
 """The BentoML service: process, probes and lifecycle; the routes are serving/api.py.
 
 python -m bentoml serve serving.service:Encours --host 127.0.0.1 --port 3000
+
+The process that starts the workers imports this too, and answers nothing: what answers is
+serving/worker.py, which the workers import once they run.
 """
 
 from __future__ import annotations
@@ -9,52 +12,18 @@ import os
 
 os.environ["BENTOML_DO_NOT_TRACK"] = "true"  # before the import, which may cache it
 
-from functools import cache
-from threading import Thread
-
 import bentoml
 from bentoml._internal.server.http import traffic
 from bentoml._internal.utils.analytics import usage_stats
-from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from models.workspace import Workspace
 from serving import loop
-from serving.api import create_app
-from serving.audit import Record
-from serving.deadline import OneLook
-from serving.envelope import configure_log
-from serving.in_hand import InHand
-from serving.keys import Keys
-from serving.limits import ANSWER_SECONDS, WORKERS
-from serving.opened import desk_from_environment
-from serving.sealer import Sealer
-from serving.warm import Warm
+from serving.limits import WORKERS
 
 OURS = "/v1/"
 loop.install()
 usage_stats.do_not_track.cache_clear()  # `bentoml serve` asked before it imported this file
-
-_desk = cache(desk_from_environment)
-_warm = cache(lambda: Warm(_desk()))
-
-
-@cache
-def _sealer() -> Sealer:
-    return Sealer.of(Workspace.from_environment())
-
-
-@cache
-def _readiness() -> OneLook[str | None]:
-    return OneLook(lambda: _warm().readiness() or _sealer().readiness(), "ready")
-
-
-@cache
-def _app() -> FastAPI:
-    workspace = Workspace.from_environment()
-    keys = Keys(lambda: Record.of(workspace))
-    return create_app(_desk(), keys, in_hand=InHand.shared(workspace.workers))
 
 
 class Through:
@@ -86,7 +55,9 @@ async def _every_path(scope: Scope, receive: Receive, send: Send) -> None:
     Mounted as a plain function: of a FastAPI object BentoML takes only the paths it knows, and
     answers the others itself, with an index page that loads scripts from elsewhere.
     """
-    await _app()(scope, receive, send)
+    from serving.worker import application
+
+    await application()(scope, receive, send)
 
 
 @bentoml.asgi_app(_every_path, path="/")
@@ -102,23 +73,19 @@ class Encours:
     """Assesses orders on trade credit."""
 
     def __init__(self) -> None:
-        configure_log()
-        _app().state.jobs.start()  # those that an earlier process left
-        _sealer().start()
-        Thread(target=_warm().readiness, daemon=True).start()  # before anybody asks
+        from serving import worker
+
+        self._worker = worker
+        worker.start()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     def stop(self) -> None:
-        """End the jobs, seal what was recorded last, and let another worker go on."""
-        _app().state.jobs.close()
-        _sealer().stop()
+        """End what goes on in the background."""
+        self._worker.stop()
 
     async def __is_ready__(self) -> bool:
         """Answer ``/readyz``, with the reason when it is not."""
-        try:
-            reason = await _readiness().result(ANSWER_SECONDS)
-        except TimeoutError:
-            reason = "It takes too long to tell: a disk or a database does not answer."
+        reason = await self._worker.readiness()
         if reason is not None:
             raise HTTPException(503, reason)
         return True

@@ -93,8 +93,8 @@ LOADED = """
 import sys
 from _bentoml_impl.loader import load
 load("serving.service:Encours").to_asgi()
-from serving import service
-service._app()
+from serving import worker
+worker.application()
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 """
 
