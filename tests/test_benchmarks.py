@@ -470,7 +470,7 @@ def test_an_answer_that_is_none_fails_the_benchmark():
 
 def test_the_record_costs_an_answer_something(seller, tmp_path):
     asked = serving.orders(seller.home, 5)
-    spent = stages.recording(seller.home, tmp_path / "record.db", "2025-07-02", asked)
+    spent = stages.recording(seller.home, tmp_path / "record.db", asked)
     cost, both = stages.recording_rows(spent)
     assert 0 < float(cost.measured) < spent[0]
     assert both.measured == f"{spent[0]:.1f} / {spent[1]:.1f}"
@@ -478,7 +478,7 @@ def test_the_record_costs_an_answer_something(seller, tmp_path):
 
 def test_the_time_of_an_assessment_is_told_by_stages(seller, tmp_path):
     asked = serving.orders(seller.home, 3)
-    spent = stages.measure(seller.home, tmp_path / "record.db", "2025-07-02", asked)
+    spent = stages.measure(seller.home, tmp_path / "record.db", asked)
     assert {"features", "both curves", "reasons", stages.REST} < set(spent)
     told = stages.rows(spent)
     assert told[0].what == "CPU of one assessment, ms"
