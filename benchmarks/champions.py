@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pysqlite3
 from rich.console import Console
 from rich.progress import Progress
 
@@ -225,7 +224,6 @@ def asking(ask: Callable[[], dict[str, Any]], answers: list[dict[str, Any]]) -> 
 
 def exchanged(
     workspace: Workspace,
-    record: Path,
     sets: tuple[Champions, Champions],
     ask: Callable[[], dict[str, Any]],
     swaps: int,
@@ -239,7 +237,7 @@ def exchanged(
             time.sleep(SECONDS_A_SWAP)
     given = [answer for answer in answers if "versions" in answer]
     by_set = [sum(_named(answer) == _versions(champions) for answer in given) for champions in sets]
-    features = _features(record)
+    features = _features(workspace, [answer["id"] for answer in given])
     speaking = {json.dumps(_versions(one)): _speaking(workspace, one) for one in sets}
     differing = sum(
         not _same(answer, features[answer["id"]], speaking.get(json.dumps(_named(answer))))
@@ -258,10 +256,12 @@ def _named(answer: dict[str, Any]) -> dict[str, Any]:
     return {name: answer["versions"][name] for name in ("late", "default")}
 
 
-def _features(record: Path) -> dict[str, list[str]]:
-    with pysqlite3.connect(record) as connection:
-        rows = connection.execute("SELECT id, body FROM entries WHERE kind = 'assessment'")
-        return {id: json.loads(body)["evidence"]["features"] for id, body in rows}
+def _features(workspace: Workspace, ids: list[str]) -> dict[str, list[str]]:
+    """Read the features of assessments as an auditor does: some are encrypted on the record."""
+    from serving.audit import Entry, Record
+
+    found = [one for one in Record.of(workspace).find_many(ids) if isinstance(one, Entry)]
+    return {one.id: json.loads(one.body)["evidence"]["features"] for one in found}
 
 
 def _speaking(workspace: Workspace, champions: Champions) -> Any:
@@ -321,7 +321,7 @@ def run(here: Path, asked: Any, console: Console) -> list[Row]:
             return dict(json.loads(heard.body or b"{}"))
 
         rows = damaged(service, workspace, sets, ask, asked.mutations, rng, console)
-        return rows + exchanged(workspace, home / "record.db", sets, ask, asked.swaps, console)
+        return rows + exchanged(workspace, sets, ask, asked.swaps, console)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
