@@ -42,7 +42,7 @@ TITLE = "Databases that fail"
 CLIENTS = 8
 RECOVERY_SECONDS = 5.0
 MOST_SECONDS = 20.0  # for a refusal; the deadline is 15
-SMALL_DISK = "96m"
+SMALL_DISK = "256m"
 REFUSED = frozenset({503, 504})
 
 
