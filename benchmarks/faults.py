@@ -240,13 +240,13 @@ def damaged(database: Path) -> Iterator[None]:
     sound = database.with_name("sound.db")
     connection = pysqlite3.connect(database, timeout=60, isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")  # nothing is recorded between the copy and the exchange
-    with missing_wal(database):
-        for end in ("", "-wal"):
-            shutil.copy(f"{database}{end}", f"{sound}{end}")
-        broken = os.urandom(4_096) + sound.read_bytes()[4_096:]
-        spoilt = database.with_name("spoilt.db")
-        spoilt.write_bytes(broken)
-        spoilt.replace(database)
+    for end in ("", "-wal"):
+        shutil.copy(f"{database}{end}", f"{sound}{end}")
+    broken = os.urandom(4_096) + sound.read_bytes()[4_096:]
+    spoilt = database.with_name("spoilt.db")
+    spoilt.write_bytes(broken)
+    spoilt.replace(database)
+    _remove_log(database)
     connection.close()
     try:
         yield
@@ -254,14 +254,12 @@ def damaged(database: Path) -> Iterator[None]:
         copied = pysqlite3.connect(sound)  # takes in what its log holds
         copied.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         copied.close()
-        with missing_wal(database):
-            sound.replace(database)
+        _remove_log(database)  # before: the service writes one of its own as soon as it can
+        sound.replace(database)
 
 
-@contextmanager
-def missing_wal(database: Path) -> Iterator[None]:
-    """Remove the log of the file that was there once another one stands in its place."""
-    yield
+def _remove_log(database: Path) -> None:
+    """Remove the log of a file in whose place another one is put."""
     for end in ("-wal", "-shm"):
         with suppress(FileNotFoundError):
             database.with_name(database.name + end).unlink()
